@@ -1,0 +1,1 @@
+"""Recorded data sets in their published layouts, and augmentation."""

@@ -1,0 +1,52 @@
+"""One labelled recording, the same for every data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from perception.boxes import Boxes3D
+from perception.points import PointCloud
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """Labelled objects of one recording, in the frame of its cloud.
+
+    ``names`` (N,) str, class of each box as the data set calls it; ``attributes`` further arrays of length N by name
+    (KITTI: ``difficulty``, ``truncation``, ``occlusion``, ``bbox`` (N, 4) pixels, ``alpha``; others: ``track``, ...).
+    """
+
+    boxes: Boxes3D
+    names: np.ndarray
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def select(self, rows: np.ndarray) -> Objects:
+        """The objects of a boolean mask or an index array."""
+        rows = np.asarray(rows)
+        index = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return Objects(self.boxes[index], self.names[rows], {k: v[rows] for k, v in self.attributes.items()})
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A cloud, its labels where there are any, and its calibration where the data set has one."""
+
+    identifier: str
+    cloud: PointCloud
+    objects: Objects | None = None
+    calibration: object | None = None
+
+
+class Dataset(Protocol):
+    """What training and evaluation ask of a data set: a length and samples by index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
