@@ -35,7 +35,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path, exception):
 
 def test_an_error_of_another_file_in_the_block_keeps_its_own_type(tmp_path):
     with pytest.raises(FileNotFoundError), write_atomically(tmp_path / "a.bin"):
-        open(tmp_path / "missing")
+        (tmp_path / "missing").read_bytes()
     assert os.listdir(tmp_path) == []
 
 
