@@ -1,0 +1,79 @@
+"""Spinning lidars as tables of beams, and the grid of rays of one revolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from perception.errors import PerceptionError
+
+
+@dataclass(frozen=True)
+class Lidar:
+    """A spinning lidar.
+
+    ``elevations`` in degrees, highest beam first; ``azimuth_step`` and ``sector`` (the horizontal field of view,
+    centred on +x) in degrees; ``height`` above the ground, ``reach`` and ``noise`` (one sigma of the range) in metres;
+    ``dropout`` is the share of near returns that get lost, ``fading`` the further share at the end of the reach.
+    """
+
+    elevations: tuple[float, ...]
+    azimuth_step: float = 0.173
+    sector: float = 360.0
+    height: float = 1.73
+    reach: float = 120.0
+    noise: float = 0.02
+    dropout: float = 0.03
+    fading: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not self.elevations or any(b >= a for a, b in zip(self.elevations, self.elevations[1:])):
+            raise PerceptionError("beam elevations that do not fall from first to last", "degrees, highest beam first")
+        if self.azimuth_step <= 0 or not 0 < self.sector <= 360 or self.height <= 0 or self.reach <= 0:
+            raise PerceptionError(
+                f"lidar step {self.azimuth_step}, sector {self.sector}, height {self.height}, reach {self.reach}",
+                "positive values and a sector of at most 360 degrees",
+            )
+
+    def facing(self, sector: float) -> Lidar:
+        """The same lidar seeing only a sector of ``sector`` degrees about +x, as the crop to a camera's view does."""
+        return replace(self, sector=sector)
+
+
+# Velodyne HDL-64E user's manual: an upper block of 32 lasers a third of a degree apart, a lower one half a degree.
+HDL64 = Lidar(tuple(2.0 - i / 3 for i in range(32)) + tuple(-8.83 - i / 2 for i in range(32)))
+
+KITTI_CAMERA_SECTOR = 81.2
+"""Horizontal field of view in degrees of KITTI's colour camera 2: 2 atan(1242 / 2 / 721)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """Unit directions (beams, columns, 3) float32 of one revolution, with the tables that select windows of them.
+
+    ``azimuth`` (columns,) radians and ``slope`` (beams,), tangent of the elevation and falling, are nominal; the
+    directions differ from them by less than ``slack`` radians.
+    """
+
+    directions: np.ndarray
+    azimuth: np.ndarray
+    slope: np.ndarray
+    slack: float
+
+
+def revolution(lidar: Lidar, rng: np.random.Generator) -> Rays:
+    """The rays of one turn, with the small angle errors that each laser of a real unit has."""
+    step = np.radians(lidar.azimuth_step)
+    half = np.radians(lidar.sector) / 2
+    count = int(2 * half / step)
+    azimuth = -half + (np.arange(count) + 0.5) * step
+    elevation = np.radians(np.array(lidar.elevations))
+    beams = len(elevation)
+    elevation_error = np.radians(0.04) * (2 * rng.random(beams) - 1)
+    azimuth_error = step * (rng.random(beams) - 0.5)
+    e = (elevation + elevation_error)[:, None]
+    a = azimuth[None, :] + azimuth_error[:, None]
+    z = np.broadcast_to(np.sin(e), a.shape)
+    directions = np.stack([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), z], -1).astype(np.float32)
+    return Rays(directions, azimuth, np.tan(elevation), float(step + np.radians(0.05)))
