@@ -30,6 +30,19 @@ def parse(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         raise _explain(cls, error, where) from None
 
 
+def merge(defaults: T, values: Mapping[str, Any], where: str) -> T:
+    """``defaults`` with the given keys changed; nested configurations merge likewise, lists are replaced whole."""
+    return parse(type(defaults), _overlay(to_plain(defaults), values), where)
+
+
+def _overlay(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    changed = dict(base)
+    for key, value in values.items():
+        below = base.get(key)
+        changed[key] = _overlay(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value
+    return changed
+
+
 def to_plain(value: Any) -> Any:
     """A configuration as dicts, lists and scalars, fit for YAML and JSON."""
     return TypeAdapter(type(value)).dump_python(value, mode="json")

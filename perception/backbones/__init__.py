@@ -1,1 +1,1 @@
-
+"""From voxels to feature maps."""

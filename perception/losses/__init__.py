@@ -1,1 +1,1 @@
-
+"""Losses, each as its paper writes it."""

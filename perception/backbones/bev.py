@@ -1,0 +1,57 @@
+"""Bird's-eye-view maps: flattening sparse volumes, and the 2D convolutional backbone on top."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from perception.sparse import SparseTensor
+
+
+class FlattenHeight(nn.Module):
+    """Sparse (z, y, x) features to a dense map (B, C * Z, Y, X); channel index is c * Z + z."""
+
+    def forward(self, volume: SparseTensor) -> Tensor:
+        return volume.dense().flatten(1, 2)
+
+
+class BEVBackbone(nn.Module):
+    """Convolution blocks at falling resolution, each brought back up and joined (Zhou & Tuzel 2018, Lang et al. 2019).
+
+    Level i: a 3x3 convolution with ``strides[i]`` to ``filters[i]``, then ``layers[i]`` more at stride 1; a transposed
+    convolution by ``up_strides[i]`` to ``up_filters[i]``. Output (B, sum(up_filters), H, W).
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        layers: Sequence[int],
+        strides: Sequence[int],
+        filters: Sequence[int],
+        up_strides: Sequence[int],
+        up_filters: Sequence[int],
+    ) -> None:
+        super().__init__()
+        self.channels = sum(up_filters)
+        self.blocks, self.ups = nn.ModuleList(), nn.ModuleList()
+        for depth, stride, width, up_stride, up_width in zip(layers, strides, filters, up_strides, up_filters):
+            block = _conv_norm_relu(nn.Conv2d(inputs, width, 3, stride, 1, bias=False))
+            for _ in range(depth):
+                block += _conv_norm_relu(nn.Conv2d(width, width, 3, 1, 1, bias=False))
+            self.blocks.append(nn.Sequential(*block))
+            up = nn.ConvTranspose2d(width, up_width, up_stride, up_stride, bias=False)
+            self.ups.append(nn.Sequential(*_conv_norm_relu(up)))
+            inputs = width
+
+    def forward(self, x: Tensor) -> Tensor:
+        joined = []
+        for block, up in zip(self.blocks, self.ups):
+            x = block(x)
+            joined.append(up(x))
+        return torch.cat(joined, 1)
+
+
+def _conv_norm_relu(conv: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:
+    return [conv, nn.BatchNorm2d(conv.out_channels, eps=1e-3, momentum=0.01), nn.ReLU()]

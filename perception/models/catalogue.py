@@ -1,0 +1,53 @@
+"""All models by name: a plain dict. A new model adds its file and an entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from perception.errors import PerceptionError, nearest
+from perception.models.pointpillars import SMALL, PointPillars, PointPillarsConfig
+from perception.models.second import SECOND, SECONDConfig
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``make`` builds the model from ``config``; ``defaults`` is the configuration that a user's file changes.
+
+    ``families`` are the names of ``perception.io.importers`` that read foreign checkpoints of this model.
+    """
+
+    make: Callable[[Any], nn.Module]
+    defaults: Any
+    task: str
+    summary: str
+    families: tuple[str, ...] = ()
+
+
+MODELS: dict[str, Entry] = {
+    "second": Entry(
+        SECOND, SECONDConfig(), "detection", "SECOND (2018): sparse voxels, anchors; KITTI classes", ("openpcdet",)
+    ),
+    "pointpillars": Entry(
+        PointPillars,
+        PointPillarsConfig(),
+        "detection",
+        "PointPillars (CVPR 2019): pillars, anchors; KITTI classes",
+        ("openpcdet",),
+    ),
+    "pointpillars-small": Entry(
+        PointPillars, SMALL, "detection", "PointPillars for CPUs: an eighth of the work, geometry only; KITTI classes"
+    ),
+}
+
+
+def entry(name: str) -> Entry:
+    """The catalogue's entry, or an error with the nearest name."""
+    if name not in MODELS:
+        raise PerceptionError(
+            f"no model is called {name!r}", "a name that `perception models` lists", nearest(name, MODELS)
+        )
+    return MODELS[name]

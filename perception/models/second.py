@@ -1,0 +1,72 @@
+"""SECOND: sparsely embedded convolutional detection (Yan, Mao & Li, Sensors 2018), as OpenPCDet publishes it."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from perception.backbones.bev import BEVBackbone, FlattenHeight
+from perception.backbones.sparse_encoder import SparseEncoder
+from perception.backbones.voxel_encoders import MeanEncoder
+from perception.config import config
+from perception.heads.anchor_head import AnchorHead
+from perception.models.detector import KITTI_CLASSES, AnchorClass, AnchorDetector, AnchorLossWeights, Selection
+from perception.points import PointBatch
+from perception.sparse import HardVoxels, SparseTensor, hard_voxelise
+
+
+@config
+class SECONDConfig:
+    """Defaults are those of KITTI. ``max_voxels`` caps the voxels of a cloud in training and in use."""
+
+    classes: tuple[AnchorClass, ...] = KITTI_CLASSES
+    point_fields: tuple[str, ...] = ("intensity",)
+    point_range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
+    voxel_size: tuple[float, float, float] = (0.05, 0.05, 0.1)
+    max_points: int = 5
+    max_voxels: tuple[int, int] = (16_000, 40_000)
+    layers: tuple[int, ...] = (5, 5)
+    strides: tuple[int, ...] = (1, 2)
+    filters: tuple[int, ...] = (128, 256)
+    up_strides: tuple[int, ...] = (1, 2)
+    up_filters: tuple[int, ...] = (256, 256)
+    selection: Selection = Selection()
+    loss: AnchorLossWeights = AnchorLossWeights()
+
+
+class SECOND(AnchorDetector):
+    """Mean of each voxel, sparse encoder to 1/8, dense map, anchors."""
+
+    stages = ("encoder", "backbone", "flatten", "bev", "head")
+
+    def __init__(self, config: SECONDConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or SECONDConfig()
+        self.encoder = MeanEncoder()
+        self.backbone = SparseEncoder(3 + len(config.point_fields))
+        self.flatten = FlattenHeight()
+        # The backbone leaves z at 1/16 of the grid plus its spare layer: 2 cells of 128 channels for KITTI's 40.
+        flattened = 128 * _height_after(self.grid.shape[0] + 1)
+        self.bev = BEVBackbone(
+            flattened, config.layers, config.strides, config.filters, config.up_strides, config.up_filters
+        )
+        self.head = AnchorHead(self.bev.channels, config.classes, config.point_range)
+
+    def voxelise(self, points: PointBatch) -> HardVoxels:
+        return hard_voxelise(
+            points, self.grid, self.config.max_points, self.config.max_voxels[0 if self.training else 1]
+        )
+
+    def features(self, voxels: HardVoxels) -> Tensor:
+        depth, height, width = self.grid.shape
+        # One spare cell in z lets the strided layers divide the height as the published models do.
+        volume = SparseTensor.of(
+            self.encoder(voxels), voxels.coordinates, (depth + 1, height, width), voxels.batch_size
+        )
+        return self.bev(self.flatten(self.backbone(volume)))
+
+
+def _height_after(cells: int) -> int:
+    """Cells along z after the encoder's strides: twice with padding 1, once without, and the last of kernel 3."""
+    for padding in (1, 1, 0, 0):
+        cells = (cells + 2 * padding - 3) // 2 + 1
+    return cells
