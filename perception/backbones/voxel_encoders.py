@@ -44,8 +44,8 @@ class DynamicPillarEncoder(nn.Module):
     """A pillar encoder without caps and without the pillar's place: the same object looks the same anywhere.
 
     Inputs of a point: z and its further features, offset from the pillar's mean (3) and from its centre (2). Every
-    point counts, no empty slot enters the maximum, and log(1 + points of the pillar), a hint at distance and occlusion, is
-    the last of the output channels.
+    point counts, no empty slot enters the maximum, and log(1 + points of the pillar), a hint at distance and
+    occlusion, is the last of the output channels.
     """
 
     def __init__(self, point_channels: int, channels: int, grid: VoxelGrid) -> None:

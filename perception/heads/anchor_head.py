@@ -111,7 +111,7 @@ class AnchorHead(nn.Module):
         classification = (sigmoid_focal(scores, wanted) * (target.labels >= 0)[:, None]).sum() / normaliser
 
         predicted, residual = predictions.residuals[sample][positive].float(), target.residuals[positive]
-        # sin(a - b) = sin a cos b - cos a sin b: opposite headings cost nothing here, the direction logits tell them apart.
+        # sin(a - b) = sin a cos b - cos a sin b: opposite headings cost nothing here, the direction logits tell them.
         turned = predicted[:, 6].sin() * residual[:, 6].cos(), predicted[:, 6].cos() * residual[:, 6].sin()
         predicted = torch.cat([predicted[:, :6], turned[0][:, None]], 1)
         residual = torch.cat([residual[:, :6], turned[1][:, None]], 1)

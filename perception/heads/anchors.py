@@ -45,7 +45,7 @@ def make_anchors(classes: Sequence[AnchorClass], point_range: Sequence[float], s
 
 @dataclass(frozen=True, eq=False)
 class AnchorTargets:
-    """``labels`` (A,) int64: class + 1, 0 for background, -1 to leave out; ``residuals`` (A, 7); ``headings`` (A,) true."""
+    """``labels`` (A,) int64: class + 1, 0 background, -1 to leave out; ``residuals`` (A, 7); true ``headings`` (A,)."""
 
     labels: Tensor
     residuals: Tensor

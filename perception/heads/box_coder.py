@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Residuals (..., 7) of boxes to anchors: centre over the anchor's diagonal or height, log size, heading difference."""
+    """Residuals (..., 7): centre over the anchor's diagonal (height for z), log of the sizes, heading difference."""
     diagonal = torch.hypot(anchors[..., 3], anchors[..., 4])
     return torch.stack(
         [
