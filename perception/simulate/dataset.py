@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from perception.datasets.sample import Sample
+from dataclasses import replace
+
+import numpy as np
+
+from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.simulate.sensor import HDL64, KITTI_CAMERA_SECTOR, Lidar
 from perception.simulate.street import street
+
+CAMERA_POSITION = (0.27, -0.08)
+"""Of KITTI's camera 2 in metres: ahead of the lidar and above it (negative: below)."""
+IMAGE_SLOPES = (-0.279, 0.24)
+"""Tangents to the last and the first row of its rectified images, (374 - 173) / 721 and 173 / 721."""
 
 
 class StreetDataset:
     """``length`` streets; sample i is a pure function of (seed, i) and the sensor.
 
-    ``camera_view`` keeps the sector that KITTI's camera sees, about 81 degrees ahead, and casts only that.
+    ``camera_view`` keeps the points that KITTI's camera sees, about 81 degrees ahead and no ground nearer than 6 m, as
+    the benchmark's evaluation does, and the objects with points there.
     """
 
     def __init__(self, length: int, seed: int = 0, camera_view: bool = True, sensor: Lidar = HDL64) -> None:
@@ -19,6 +29,7 @@ class StreetDataset:
             raise PerceptionError(f"a data set of length {length} and seed {seed}", "numbers from 0")
         self.length = length
         self.seed = seed
+        self.camera_view = camera_view
         self.sensor = sensor.facing(KITTI_CAMERA_SECTOR) if camera_view else sensor
 
     def __len__(self) -> int:
@@ -27,4 +38,22 @@ class StreetDataset:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of {self.length}")
-        return street(self.seed * 1_000_003 + index, self.sensor)
+        sample = street(self.seed * 1_000_003 + index, self.sensor)
+        return crop_to_image_rows(sample) if self.camera_view else sample
+
+
+def crop_to_image_rows(sample: Sample) -> Sample:
+    """A street without the points above and below the images of KITTI's camera, and without objects left empty."""
+    ahead, up = sample.cloud.xyz[:, 0] - CAMERA_POSITION[0], sample.cloud.xyz[:, 2] - CAMERA_POSITION[1]
+    low, high = IMAGE_SLOPES
+    cloud = sample.cloud.select((ahead > 0) & (up > low * ahead) & (up < high * ahead))
+    if sample.objects is None:
+        return Sample(sample.identifier, cloud)
+    owner = cloud.fields["object"]
+    counts = np.bincount(owner[owner >= 0], minlength=len(sample.objects))
+    kept = np.flatnonzero(counts)
+    row = np.full(len(counts) + 1, -1, np.int32)
+    row[kept] = np.arange(len(kept))
+    objects = sample.objects.select(kept)
+    objects = Objects(objects.boxes, objects.names, {**objects.attributes, "num_points": counts[kept]})
+    return Sample(sample.identifier, replace(cloud, fields={**cloud.fields, "object": row[owner]}), objects)

@@ -11,7 +11,9 @@ from perception.simulate.ground import Ground
 from perception.simulate.sensor import Lidar
 from perception.simulate.shapes import Pose, Shape
 
-BEHIND, AHEAD = -75.0, 100.0
+BEHIND, AHEAD = -75.0, 90.0
+MARGIN = np.array([0.05, 0.05, 0.03])
+"""Metres by which boxes exceed bodies: annotators enclose the noise of returns too."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +61,8 @@ class Scene:
         if label:
             name, height, speed = label
             heading = (pose.heading + np.pi) % (2 * np.pi) - np.pi
-            box = (pose.x, pose.y, pose.z + height / 2, *footprint, height, heading)
+            size = np.array([*footprint, height]) + MARGIN
+            box = (pose.x, pose.y, pose.z + size[2] / 2, *map(float, size), heading)
             described = Labelled(name, box, speed)
         self.labels.append(described)
         return True
@@ -102,8 +105,8 @@ def _plan(rng: np.random.Generator) -> Plan:
     return Plan(
         parked=0.0 if empty else parked,
         moving=0 if empty else int(6 * rng.random() ** 1.5),
-        walkers=0 if empty else int(9 * rng.random() ** 2),
-        riders=0 if empty else int(4 * rng.random() ** 1.5),
+        walkers=0 if empty else int(12 * rng.random() ** 1.5),
+        riders=0 if empty else int(6 * rng.random() ** 1.5),
         trees=0.5 * rng.random(),
         clutter=int(14 * rng.random()),
         built=rng.random(),

@@ -54,7 +54,7 @@ def cast(groups: Sequence[Sequence[Shape]], ground: Ground, lidar: Lidar, rng: n
     beam, column = np.nonzero(_detected(distance, brightness, lidar, rng))
     reach = distance[beam, column]
     xyz = rays.directions[beam, column] * (reach + lidar.noise * _bell(rng, len(reach)))[:, None]
-    intensity = np.clip(brightness[beam, column] * (1 + 0.2 * _bell(rng, len(reach))), 0, 1)
+    intensity = np.clip(brightness[beam, column] * (1 + 0.3 * _bell(rng, len(reach))), 0, 1)
     return Returns(
         xyz.astype(np.float32),
         (np.round(intensity * 100) / 100).astype(np.float32),

@@ -15,17 +15,17 @@ class Lidar:
 
     ``elevations`` in degrees, highest beam first; ``azimuth_step`` and ``sector`` (the horizontal field of view,
     centred on +x) in degrees; ``height`` above the ground, ``reach`` and ``noise`` (one sigma of the range) in metres;
-    ``dropout`` is the share of near returns that get lost, ``fading`` the further share at the end of the reach.
+    ``dropout`` is the share of near returns that get lost, ``fading`` how steeply it grows to the end of the reach.
     """
 
     elevations: tuple[float, ...]
     azimuth_step: float = 0.173
     sector: float = 360.0
     height: float = 1.73
-    reach: float = 120.0
+    reach: float = 80.0
     noise: float = 0.02
     dropout: float = 0.03
-    fading: float = 0.9
+    fading: float = 1.6
 
     def __post_init__(self) -> None:
         if not self.elevations or any(b >= a for a, b in zip(self.elevations, self.elevations[1:])):
@@ -42,6 +42,7 @@ class Lidar:
 
 
 # Velodyne HDL-64E user's manual: an upper block of 32 lasers a third of a degree apart, a lower one half a degree.
+# It reaches 120 m, but the scans of KITTI end at 80 m.
 HDL64 = Lidar(tuple(2.0 - i / 3 for i in range(32)) + tuple(-8.83 - i / 2 for i in range(32)))
 
 KITTI_CAMERA_SECTOR = 81.2

@@ -54,7 +54,7 @@ def vehicle(
     roof = [(s.roof[0], 0.94), (s.roof[1], 0.94), (s.roof[1] - 0.04, 1), (s.roof[0] + 0.03, 1)]
     tumblehome = 0.085 * width if glazed else 0.03 * width
     # about half of the light enters through windows, and comes back from the seats if at all
-    glass = Material(paint * 0.6, 1 - 0.55 * glazed, 1.6)
+    glass = Material(paint * 0.6, 1 - 0.7 * glazed, 2.2)
     inner = 0.96 * width
     parts: list[Shape] = [
         extruded(_hull(body) * scale + shift, width, coat, taper=0.02 * width, chamfer=0.10 * width),
