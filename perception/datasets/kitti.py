@@ -109,6 +109,19 @@ def label_objects(labels: KittiObjects, calibration: KittiCalibration) -> Object
     )
 
 
+def make_labels(objects: Objects, boxes: np.ndarray) -> KittiObjects:
+    """Objects with the attributes of ``label_objects`` as labels; ``boxes`` (N, 7) are theirs in the camera frame."""
+    attributes = objects.attributes
+    return KittiObjects(
+        names=objects.names,
+        truncation=attributes["truncation"],
+        occlusion=attributes["occlusion"],
+        alpha=attributes["alpha"],
+        bbox=attributes["bbox"],
+        boxes=boxes,
+    )
+
+
 def label_difficulty(bbox: np.ndarray, truncation: np.ndarray, occlusion: np.ndarray) -> np.ndarray:
     """Difficulty (N,) int64 of labels: 0 easy, 1 moderate, 2 hard, -1 harder; each object has only its easiest level.
 
