@@ -95,7 +95,7 @@ def _draw_points(axes: Axes, cloud: PointCloud, extent: Extent, by: str, look: T
     """One image of all points, the highest on top: as fast for a million points as for none."""
     x0, x1, y0, y1 = extent
     _, colour, (low, high) = colours.point_colours(cloud, by, look)
-    step = max(x1 - x0, y1 - y0) / 1000
+    step = max(x1 - x0, y1 - y0) / float(np.clip(8 * np.sqrt(len(cloud)), 700, 1000))  # sparse clouds: coarser dots
     columns, rows = int(np.ceil((x1 - x0) / step)), int(np.ceil((y1 - y0) / step))
     image = np.zeros((rows, columns, 4), np.uint8)
     upwards = np.argsort(cloud.xyz[:, 2], kind="stable")
@@ -115,6 +115,10 @@ def _draw_points(axes: Axes, cloud: PointCloud, extent: Extent, by: str, look: T
 
 
 def _draw_ramp(axes: Axes, by: str, low: float, high: float, look: Theme) -> None:
+    panel = axes.inset_axes((0.775, 0.0, 0.225, 0.075), zorder=5)
+    panel.set(facecolor=look.background, xticks=[], yticks=[])
+    panel.patch.set_alpha(0.75)
+    panel.spines[:].set_visible(False)
     inset = axes.inset_axes((0.80, 0.035, 0.18, 0.012), zorder=6)
     ramp = LinearSegmentedColormap.from_list("ramp", look.ramp)
     inset.imshow(np.linspace(0, 1, 256)[None], aspect="auto", cmap=ramp, extent=(low, high, 0, 1))
