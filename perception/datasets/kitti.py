@@ -21,6 +21,7 @@ from perception.datasets.kitti_layout import choose_frames, read_png_size, scan_
 from perception.datasets.kitti_text import read_text
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
+from perception.io.clouds import read_points
 from perception.points import PointCloud
 
 _MINIMUM_HEIGHT = (40, 25, 25)
@@ -142,14 +143,4 @@ def label_difficulty(bbox: np.ndarray, truncation: np.ndarray, occlusion: np.nda
 
 def read_scan(path: str | Path) -> PointCloud:
     """A Velodyne scan of KITTI (float32 x, y, z, reflectance) with its reflectance as ``intensity``."""
-    path = Path(path)
-    size = path.stat().st_size
-    if size % 16 or not size:
-        raise PerceptionError(
-            f"{path} has {size:,} bytes",
-            "16 bytes a point: float32 x, y, z, reflectance",
-            "the file is truncated: copy or download it again",
-        )
-    values = np.fromfile(path, dtype="<f4").reshape(-1, 4)
-    finite = np.isfinite(values[:, :3]).all(1)
-    return PointCloud(values[finite, :3], {"intensity": values[finite, 3]}, dropped=int((~finite).sum()))
+    return read_points(path, format="kitti")
