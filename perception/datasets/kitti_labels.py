@@ -44,7 +44,7 @@ class KittiObjects:
 
 
 def parse_label_lines(text: str | Iterable[str], where: str) -> KittiObjects:
-    """Objects in the lines of a label or result file; ``where`` names it in errors. Empty text is a frame without any."""
+    """Objects in the lines of a label or result file, which ``where`` names in errors; no lines are no objects."""
     lines = text.splitlines() if isinstance(text, str) else list(text)
     names, rows = [], []
     for number, line in enumerate(lines, start=1):
@@ -88,7 +88,7 @@ def _numbers(words: Sequence[str], where: str) -> list[float]:
     if len(words) not in (WORDS, WORDS + 1):
         raise PerceptionError(
             f"{where}: {len(words)} words, beginning {' '.join(words)[:60]!r}",
-            f"{WORDS} words (class, truncation, occlusion, alpha, bbox, size, location, rotation), or one more: a score",
+            f"{WORDS} words: class, truncation, occlusion, alpha, bbox, size, location, rotation; or a score as well",
             "check that this is a KITTI label or result file",
         )
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -17,26 +17,31 @@ from perception.models.second import SECOND, SECONDConfig
 class Entry:
     """``make`` builds the model from ``config``; ``defaults`` is the configuration that a user's file changes.
 
-    ``families`` are the names of ``perception.io.importers`` that read foreign checkpoints of this model.
+    ``official`` names the published configuration that the defaults equal, by the family of its checkpoints
+    (a module of ``perception.io.importers``).
     """
 
     make: Callable[[Any], nn.Module]
     defaults: Any
     task: str
     summary: str
-    families: tuple[str, ...] = ()
+    official: Mapping[str, str] = field(default_factory=dict)
 
 
 MODELS: dict[str, Entry] = {
     "second": Entry(
-        SECOND, SECONDConfig(), "detection", "SECOND (2018): sparse voxels, anchors; KITTI classes", ("openpcdet",)
+        SECOND,
+        SECONDConfig(),
+        "detection",
+        "SECOND (2018): sparse voxels, anchors; KITTI classes",
+        {"openpcdet": "kitti_models/second.yaml"},
     ),
     "pointpillars": Entry(
         PointPillars,
         PointPillarsConfig(),
         "detection",
         "PointPillars (CVPR 2019): pillars, anchors; KITTI classes",
-        ("openpcdet",),
+        {"openpcdet": "kitti_models/pointpillar.yaml"},
     ),
     "pointpillars-small": Entry(
         PointPillars, SMALL, "detection", "PointPillars for CPUs: an eighth of the work, geometry only; KITTI classes"

@@ -1,0 +1,77 @@
+"""`perception info`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from perception.commands.inputs import find_inputs
+from perception.errors import PerceptionError
+from perception.io.clouds import describe
+from perception.io.importers import openpcdet
+from perception.io.weights import read_header
+
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("inputs", nargs="+", metavar="FILE", help="point clouds, .safetensors weights or checkpoints")
+    parser.add_argument("--input-format", metavar="F", help="format of a cloud, where its content does not tell")
+
+
+def run(options: argparse.Namespace) -> int:
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    failures = 0
+    for item in find_inputs(options.inputs):
+        try:
+            facts = _facts(item.path, options.input_format)
+        except PerceptionError as error:
+            failures += 1
+            errors.print(f"{item.path}\n  {error}", markup=False)
+            continue
+        table = Table(title=str(item.path), title_justify="left", show_header=False, box=None, pad_edge=False)
+        for name, value in facts.items():
+            if value not in ("", None):
+                table.add_row(name, str(value), style=None)
+        console.print(table, markup=False)
+    return 1 if failures else 0
+
+
+def _facts(path: Path, cloud_format: str | None) -> dict[str, object]:
+    if path.suffix == ".safetensors":
+        header = read_header(path)
+        card = header.card
+        return {
+            "what": f"weights of {header.model}",
+            "classes": ", ".join(header.classes),
+            "trained on": card.trained_on,
+            "licence": card.licence,
+            "scores": ", ".join(f"{name} {value:.1f}" for name, value in card.scores.items()),
+            "limits": card.limits,
+        }
+    if path.suffix in CHECKPOINTS:
+        tensors = openpcdet.read_checkpoint(path)
+        prefixes = dict.fromkeys(key.split(".")[0] for key in tensors)
+        return {
+            "what": "a checkpoint",
+            "tensors": f"{len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers",
+            "parts": ", ".join(prefixes),
+            "next": f"perception import {path} --model NAME --out weights.safetensors",
+        }
+    summary = describe(path, format=cloud_format)
+    facts: dict[str, object] = {
+        "what": f"{summary.format} point cloud {summary.version}".rstrip(),
+        "size": f"{summary.size:,} bytes",
+        "points": f"{summary.points:,}",
+        "fields": ", ".join(f"{name} ({kind})" for name, kind in summary.fields.items()),
+        "crs": summary.crs,
+        "dropped": f"{summary.dropped:,} points with non-finite coordinates" if summary.dropped else None,
+        "problems": "; ".join(summary.problems),
+    }
+    if summary.extent is not None:
+        for axis, low, high in zip("xyz", *summary.extent):
+            facts[axis] = f"{low:.3f} to {high:.3f} m"
+    return facts

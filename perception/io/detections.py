@@ -1,0 +1,83 @@
+"""Detections as files: JSON in the cloud's frame, or KITTI result lines in the camera's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from perception.datasets.kitti_boxes import image_boxes, lidar_to_camera, observation_angle
+from perception.datasets.kitti_calibration import KittiCalibration
+from perception.datasets.kitti_labels import KittiObjects, format_label_lines
+from perception.geometry import points_in_boxes
+from perception.io.files import write_atomically
+from perception.points import PointCloud
+from perception.results import Detections
+
+
+def detections_to_plain(detections: Detections, cloud: PointCloud, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JSON file says: ``facts``, the cloud's frame and counts, and one entry a detection, best first.
+
+    ``centre`` is in the coordinates of the file (the cloud's origin added), metres; ``heading`` in radians
+    counter-clockwise from +x; ``points`` how many points of the cloud lie in the box.
+    """
+    boxes = detections.boxes.values.double()
+    counts = points_in_boxes(torch.from_numpy(cloud.xyz), detections.boxes.values.float()).sum(0)
+    centres = boxes[:, :3].numpy() + cloud.origin
+    entries = [
+        {
+            "class": name,
+            "score": round(score, 4),
+            "centre": [round(float(v), 3) for v in centre],
+            "size": [round(float(v), 3) for v in box[3:6]],
+            "heading": round(float(box[6]), 4),
+            "points": int(count),
+        }
+        for name, score, centre, box, count in zip(detections.names, detections.scores.tolist(), centres, boxes, counts)
+    ]
+    return {
+        **facts,
+        "frame": cloud.frame,
+        "stamp": cloud.stamp,
+        "points": len(cloud),
+        "points_dropped": cloud.dropped,
+        "detections": entries,
+    }
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write a mapping as readable JSON, atomically."""
+    with write_atomically(path, "w") as file:
+        json.dump(content, file, indent=1)
+        file.write("\n")
+
+
+def kitti_results(detections: Detections, calibration: KittiCalibration) -> KittiObjects:
+    """Detections in KITTI's camera convention; those that the image does not show are left out, as the benchmark asks."""
+    values = detections.boxes.values.double().numpy()
+    camera = lidar_to_camera(values, calibration)
+    clipped, _ = image_boxes(camera, calibration)
+    seen = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    camera, clipped = camera[seen], clipped[seen]
+    number = len(camera)
+    return KittiObjects(
+        names=np.array(detections.names, dtype=object)[seen].astype(str),
+        truncated=np.full(number, -1.0),
+        occluded=np.full(number, -1, dtype=np.int64),
+        alpha=observation_angle(camera),
+        bbox=clipped,
+        dimensions=camera[:, [4, 5, 3]],
+        location=camera[:, :3],
+        rotation_y=camera[:, 6],
+        score=detections.scores.double().numpy()[seen],
+    )
+
+
+def write_kitti(path: str | Path, detections: Detections, calibration: KittiCalibration) -> None:
+    """Write KITTI result lines, atomically."""
+    with write_atomically(path, "w") as file:
+        file.write(format_label_lines(kitti_results(detections, calibration)))

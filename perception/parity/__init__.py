@@ -1,0 +1,1 @@
+"""Proof that a model equals its published implementation: stored official answers, compared stage by stage."""

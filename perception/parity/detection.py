@@ -1,0 +1,197 @@
+"""Files of detection models: official weights by rule, inputs, stages, suppression calls and final boxes."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from perception.errors import PerceptionError
+from perception.geometry import nms
+from perception.heads.anchor_head import AnchorPredictions
+from perception.io.importers import openpcdet
+from perception.models.catalogue import MODELS
+from perception.parity.checks import Check, Tolerance, close, equal, failed
+from perception.parity.stages import STAGES, Stage, captured, compare_stage
+from perception.points import PointBatch
+from perception.results import Detections
+from perception.sparse import HardVoxels
+
+FINAL_DISTANCE, FINAL_SHARE, FINAL_COUNT = 0.01, 0.99, 0.01
+
+
+def check_detection(stored: Mapping[str, np.ndarray], meta: Mapping[str, Any], golden: Path) -> Iterator[Check]:
+    """Every comparison that the file allows, in the order of the network."""
+    name = model_name(meta)
+    model = build(name, meta)
+    state, digest = official_weights(meta, golden)
+    yield digest
+    report = openpcdet.load_official(model, name, state, str(meta["key_list"]))
+    yield Check("import", True, 0.0, 0.0, len(report.mapped), f"{len(report.mapped)} keys, strictly")
+
+    points = _point_batch(stored["in/points"], int(meta["batch_size"]))
+    with torch.inference_mode(), captured(model, STAGES[name]) as stages:
+        voxels = model.voxelise(points)  # type: ignore[operator]
+        yield from _check_voxels(voxels, stored)
+        predictions = model(voxels)
+        results = model.results(predictions)  # type: ignore[operator]
+        stages.update(_prediction_stages(model, predictions))
+    for stage, facts in meta["stages"].items():
+        arrays = {key.split("/", 1)[1]: stored[key] for key in stored if key.rsplit("/", 1)[0] == stage}
+        yield from compare_stage(stage, stages.get(stage), arrays, facts)
+    for number, facts in enumerate(meta["nms"]):
+        yield from _check_suppression(number, facts, stored, stages)
+    for sample, result in enumerate(results):
+        yield from _check_final(sample, result, stored)
+
+
+def model_name(meta: Mapping[str, Any]) -> str:
+    """The catalogue's name of the model whose official configuration the file was made with."""
+    wanted = "/".join(Path(meta["config"]).parts[-2:])
+    for name, entry in MODELS.items():
+        if wanted in entry.official.values():
+            return name
+    raise PerceptionError(
+        f"the file is of {meta['model']!r} ({wanted})", "a model of the catalogue", "`perception models`"
+    )
+
+
+def build(name: str, meta: Mapping[str, Any]) -> nn.Module:
+    """The catalogue's model, with the file's score threshold."""
+    entry = MODELS[name]
+    selection = replace(entry.defaults.selection, score_threshold=float(meta["score_thresh_used"][0]))
+    model = entry.make(replace(entry.defaults, selection=selection)).eval()
+    classes = tuple(meta["class_names"])
+    if classes != model.classes:  # type: ignore[comparison-overlap]
+        raise PerceptionError(f"classes {classes}", f"{model.classes}, those of {name!r}")
+    for key, ours in (("point_cloud_range", model.config.point_range), ("voxel_size", model.config.voxel_size)):
+        if not np.allclose(meta[key], ours, atol=1e-4):  # type: ignore[arg-type]
+            raise PerceptionError(f"{key} {meta[key]}", f"{ours}, that of {name!r}")
+    return model
+
+
+def official_weights(meta: Mapping[str, Any], golden: Path) -> tuple[dict[str, Tensor], Check]:
+    """The stand-in checkpoint that the file's rule generates, and the check of its digest where one is published."""
+    rule = _load_rule(golden / "golden_weights.py")
+    arrays = rule.state_dict_from_list(str(golden / "keys" / Path(meta["key_list"]).name), meta["salt"])
+    hasher = hashlib.sha256()
+    for key, value in arrays.items():
+        hasher.update(key.encode())
+        hasher.update(np.ascontiguousarray(value).tobytes())
+    table = golden / "detection_keypoints" / "weights_sha256.json"
+    published = json.loads(table.read_text()) if table.is_file() else {}
+    wanted = published.get(f"{Path(meta['key_list']).stem}:{meta['salt']}")
+    state = {key: torch.from_numpy(np.asarray(value)) for key, value in arrays.items()}
+    if wanted is None:
+        return state, Check("weights digest", True, 0.0, 0.0, 0, "none is published for this salt")
+    return state, equal("weights digest", hasher.hexdigest(), wanted["sha256"])
+
+
+def _load_rule(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("golden_weights", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise PerceptionError(
+            f"no file {path}", "the rule that generates stand-in weights", "point --golden to its folder"
+        )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _point_batch(rows: np.ndarray, batch_size: int) -> PointBatch:
+    sample = torch.from_numpy(rows[:, 0].astype(np.int64))
+    return PointBatch(torch.from_numpy(rows[:, 1:].copy()), sample, batch_size)
+
+
+def _check_voxels(voxels: Any, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
+    yield Check("points", True, 0.0, 0.0, 0, "the input", ("in/points",))
+    if "in/voxels" in stored and isinstance(voxels, HardVoxels):
+        for ours, key in (
+            (voxels.points, "voxels"),
+            (voxels.coordinates, "voxel_coords"),
+            (voxels.counts, "voxel_num_points"),
+        ):
+            yield equal(f"voxeliser {key}", ours.numpy(), stored[f"in/{key}"], (f"in/{key}",))
+
+
+def _prediction_stages(model: nn.Module, predictions: AnchorPredictions) -> dict[str, Stage]:
+    boxes = model.head.decode(predictions)  # type: ignore[operator, union-attr]
+    return {
+        "head.batch_cls_preds": Stage(predictions.scores.flatten(0, 1).numpy()),
+        "head.batch_box_preds": Stage(boxes.flatten(0, 1).numpy()),
+    }
+
+
+def _check_suppression(
+    number: int, facts: Mapping[str, Any], stored: Mapping[str, np.ndarray], stages: Mapping[str, Stage]
+) -> Iterator[Check]:
+    """Our suppression on the stored candidates, and our candidates against the stored ones."""
+    call = f"nms{number}"
+    boxes, scores = stored[f"{call}/cand_boxes"], stored[f"{call}/cand_scores"]
+    index, kept = stored[f"{call}/cand_idx"], stored[f"{call}/keep_idx"]
+    if facts["kind"] != "agnostic":
+        yield failed(call, f"unknown kind of suppression {facts['kind']!r}")
+        return
+    ours = index[nms(torch.from_numpy(boxes), torch.from_numpy(scores), facts["thresh"], facts["post"]).numpy()]
+    if facts["exact_score_ties"]:
+        ours, kept = np.sort(ours), np.sort(kept)
+    yield equal(f"{call} kept", ours, kept, (f"{call}/keep_idx",), f"{len(kept)} boxes")
+
+    rows = index + number * facts["n_in"]
+    all_boxes = stages["head.batch_box_preds"].values
+    all_scores = 1 / (1 + np.exp(-stages["head.batch_cls_preds"].values.max(1).astype(np.float64)))
+    angle = {6: 2 * np.pi}
+    yield close(f"{call} candidate boxes", all_boxes[rows], boxes, Tolerance(1e-3), 0, (f"{call}/cand_boxes",), angle)
+    yield close(f"{call} candidate scores", all_scores[rows], scores, Tolerance(1e-4), 0, (f"{call}/cand_scores",))
+    # The stored candidates are our best ones too: none of ours that is left out scores clearly above the last of them.
+    sample = np.delete(all_scores[number * facts["n_in"] : (number + 1) * facts["n_in"]], index)
+    limit = scores.min() if len(scores) == facts["pre"] else facts["score_thresh"]
+    excess = max(float(sample.max(initial=0.0) - limit), 0.0)
+    yield Check(
+        f"{call} candidates", excess <= 1e-4, excess, 1e-4, len(index), "none better left out", (f"{call}/cand_idx",)
+    )
+
+
+def _check_final(sample: int, result: Detections, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
+    """Boxes end to end: each stored box needs one of ours of the same class within a centimetre."""
+    name = f"final{sample}"
+    boxes, scores = stored[f"{name}/pred_boxes"], stored[f"{name}/pred_scores"]
+    labels = stored[f"{name}/pred_labels"]
+    keys = (f"{name}/pred_boxes", f"{name}/pred_scores", f"{name}/pred_labels")
+    allowed = max(FINAL_COUNT * len(boxes), 0.0)
+    surplus = abs(len(result) - len(boxes))
+    yield Check(f"{name} count", surplus <= allowed, surplus, allowed, 1, f"{len(result)} of {len(boxes)}")
+    if not len(boxes):
+        yield Check(f"{name} boxes", len(result) == 0, float(len(result)), 0.0, 0, "none stored", keys)
+        return
+    matched = _matched(result, boxes, scores, labels)
+    share = float(matched.mean())
+    missing, bound = 1 - share, 1 - FINAL_SHARE
+    note = f"{int(matched.sum())} of {len(boxes)} within {FINAL_DISTANCE} m"
+    yield Check(f"{name} boxes", missing <= bound, missing, bound, boxes.size + scores.size + labels.size, note, keys)
+
+
+def _matched(result: Detections, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each stored box has its own twin among ours: geometry, heading, score and class."""
+    ours = result.boxes.values.numpy()[:, None]
+    difference = np.abs(ours - boxes[None, :, :7])
+    turned = difference[..., 6] % (2 * np.pi)
+    difference[..., 6] = np.minimum(turned, 2 * np.pi - turned)
+    twin = (difference < FINAL_DISTANCE).all(-1)
+    twin &= (result.labels.numpy()[:, None] + 1) == labels[None]
+    twin &= np.abs(result.scores.numpy()[:, None] - scores[None]) < 1e-3
+    used = np.zeros(len(ours), bool)
+    matched = np.zeros(len(boxes), bool)
+    for column in range(len(boxes)):
+        free = np.flatnonzero(twin[:, column] & ~used)
+        if len(free):
+            used[free[0]] = matched[column] = True
+    return matched
