@@ -1,1 +1,1 @@
-
+"""What lightning's Trainer needs to train the models of the catalogue; the loop itself is lightning's."""

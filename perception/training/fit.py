@@ -1,0 +1,125 @@
+"""An experiment from settings to weights: the model, its data and lightning's Trainer put together."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from perception.config import to_plain
+from perception.datasets.augment import build_augmentation
+from perception.errors import PerceptionError
+from perception.io.files import write_atomically
+from perception.io.weights import Card
+from perception.models.catalogue import entry
+from perception.training.callbacks import FINAL, STATE, Pictures, PlainProgress, SaveState, SaveWeights, load_state
+from perception.training.checkpoints import AtomicCheckpointIO, check_resumable, read_checkpoint
+from perception.training.data import Augmented, EpochBatches, Pool
+from perception.training.module import DetectionTraining
+from perception.training.provenance import describe_frames
+from perception.training.settings import Experiment, model_settings
+
+# Of no concern here: the stream of batches restarts by itself, and loading in this process is a choice.
+_IRRELEVANT = (".*does not have many workers.*", ".*dataloader is not resumable.*", ".*isn't a resumable.*")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``weights`` exist only after the last step; ``interrupted`` is the number of the signal that ended training."""
+
+    folder: Path
+    weights: Path | None
+    interrupted: int | None
+
+
+def build(experiment: Experiment) -> DetectionTraining:
+    """Model, data and losses of an experiment; the weights start from its seed."""
+    training = experiment.training
+    if training.threads is not None:
+        torch.set_num_threads(training.threads)
+    lightning.seed_everything(training.seed, verbose=False)
+    model = entry(experiment.model).make(model_settings(experiment))
+    augmentation = build_augmentation(experiment.augment, tuple(model.classes))  # type: ignore[arg-type]
+    train = Augmented(Pool(experiment.data.train, "data.train"), augmentation, training.seed)
+    checked = experiment.data.validate
+    validate = Augmented(Pool(checked, "data.validate")) if checked and training.validate_every else None
+    return DetectionTraining(experiment, model, train, validate)
+
+
+def train(experiment: Experiment, folder: Path, resume: bool = False, command: str = "") -> Outcome:
+    """Train and leave in ``folder``: logs, ``last.ckpt``, ``final.safetensors`` and, with validation, the best weights.
+
+    ``resume`` continues from ``last.ckpt`` and ends with the weights that an uninterrupted run ends with. Processes
+    started by torchrun share the batches. Raises PerceptionError for settings, data or checkpoints that do not work.
+    """
+    state = folder / STATE
+    if state.exists() and not resume:
+        raise PerceptionError(f"{folder} holds an earlier run", "a new folder", "add --resume, or choose another --out")
+    checkpoint = read_checkpoint(state) if resume else None
+    if checkpoint is not None:
+        check_resumable(checkpoint, experiment, state)
+    module = build(experiment)
+    if checkpoint is not None:
+        load_state(module, checkpoint["state_dict"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_atomically(folder / "experiment.yaml", "w") as file:
+        yaml.safe_dump(to_plain(experiment), file, sort_keys=False)
+    pool: Any = module.train_data.samples
+    card = Card(describe_frames(pool.frames()), licence="that of the training data", command=command)
+    training = experiment.training
+    saver = SaveState(folder, training.checkpoint_minutes, training.checkpoint_steps)
+    callbacks: list[Any] = [saver, SaveWeights(folder, card)]
+    if training.picture_every:
+        callbacks.append(Pictures(folder, module.validation_data or Augmented(pool), training.picture_every))
+    callbacks.append(RichProgressBar() if sys.stderr.isatty() else PlainProgress())
+    with warnings.catch_warnings():
+        for text in _IRRELEVANT:
+            warnings.filterwarnings("ignore", text)
+        _trainer(module, folder, callbacks).fit(module, ckpt_path=state if resume else None)
+    return Outcome(folder, folder / FINAL if saver.interrupted is None else None, saver.interrupted)
+
+
+def _trainer(module: DetectionTraining, folder: Path, callbacks: list[Any]) -> lightning.Trainer:
+    training = module.experiment.training
+    local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
+    every = EpochBatches(len(module.train_data), training.batch_size, 1, 0, world=world).per_epoch
+    return lightning.Trainer(
+        max_epochs=1,  # the stream of batches runs through all epochs
+        accelerator="auto",
+        devices=local,
+        num_nodes=max(world // local, 1),
+        strategy="ddp" if world > 1 else "auto",
+        precision=training.precision,
+        gradient_clip_val=training.gradient_clip,
+        accumulate_grad_batches=training.accumulate,
+        check_val_every_n_epoch=None,
+        val_check_interval=every * max(training.validate_every, 1),
+        limit_val_batches=None if module.validation_data is not None else 0,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+        log_every_n_steps=10,
+        logger=_loggers(folder),
+        callbacks=callbacks,
+        plugins=[AtomicCheckpointIO()],
+        default_root_dir=folder,
+    )
+
+
+def _loggers(folder: Path) -> list[Logger]:
+    loggers: list[Logger] = [CSVLogger(folder, name="logs")]
+    if importlib.util.find_spec("tensorboard") is not None:
+        loggers.append(TensorBoardLogger(folder, name="logs"))
+    return loggers

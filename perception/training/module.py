@@ -1,0 +1,135 @@
+"""One training step and one validation step of a detector, for lightning's Trainer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as lightning
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from perception.config import to_plain
+from perception.errors import PerceptionError
+from perception.training.data import Augmented, Batch, EpochBatches, training_loader, validation_loader
+from perception.training.randomness import random_state, restore_random_state
+from perception.training.schedule import make_optimiser, make_schedule
+from perception.training.settings import Experiment
+from perception.training.targets import Targets
+
+
+class DetectionTraining(lightning.LightningModule):
+    """A detector with its data, loss, optimiser and place in the stream of batches.
+
+    To lightning all epochs are one (see ``EpochBatches``), so that resuming has one case only: ``batches_done`` of the
+    stream are left out. ``validate`` None for no validation.
+    """
+
+    def __init__(self, experiment: Experiment, model: nn.Module, train: Augmented, validate: Augmented | None) -> None:
+        super().__init__()
+        self.experiment, self.model = experiment, model
+        self.train_data, self.validation_data = train, validate
+        self.targets = Targets(
+            tuple(model.classes),  # type: ignore[arg-type]
+            model.config.point_range,  # type: ignore[union-attr]
+            experiment.classes,
+            experiment.minimum_points,
+        )
+        self.batches_done = 0
+        self._random: dict[str, Any] | None = None
+
+    @property
+    def stream(self) -> EpochBatches:
+        """This process's batches from where training stands."""
+        settings, world = self.experiment.training, self.trainer.world_size
+        return EpochBatches(
+            len(self.train_data),
+            settings.batch_size,
+            settings.epochs,
+            settings.seed,
+            self.batches_done,
+            self.trainer.global_rank,
+            world,
+        )
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        return training_loader(self.train_data, self.stream, self.experiment.training.workers)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[Any]:
+        if self.validation_data is None:
+            return []
+        settings = self.experiment.training
+        return validation_loader(
+            self.validation_data,
+            settings.batch_size,
+            settings.workers,
+            self.trainer.global_rank,
+            self.trainer.world_size,
+        )
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        settings = self.experiment.training
+        optimiser = make_optimiser(self.model, settings)
+        steps = math.ceil(len(self.stream) / settings.accumulate)
+        return {
+            "optimizer": optimiser,
+            "lr_scheduler": {"scheduler": make_schedule(optimiser, settings, steps), "interval": "step"},
+        }
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """``loss`` and its parts for a batch."""
+        model: Any = self.model
+        pairs = [self.targets(*item) for item in zip(batch.clouds, batch.objects, batch.identifiers)]
+        boxes = [b.to(self.device) for b, _ in pairs]
+        labels = [k.to(self.device) for _, k in pairs]
+        predictions = model(model.voxelise(model.points(batch.clouds)))
+        found: dict[str, Tensor] = model.loss(predictions, boxes, labels)
+        return found
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        losses = self.losses(batch)
+        if not torch.isfinite(losses["loss"]):
+            parts = ", ".join(f"{name} {float(value):.3g}" for name, value in losses.items())
+            raise PerceptionError(
+                f"the loss is not finite at batch {batch_idx} ({parts}), frames {', '.join(batch.identifiers)}",
+                "finite losses",
+                "lower training.learning_rate, use training.precision 32-true, or look at these frames",
+            )
+        rates = {"rate": self.optimizers().param_groups[0]["lr"]}  # type: ignore[union-attr]
+        values = {f"train/{name}": value.detach() for name, value in losses.items()}
+        self.log_dict({**values, **rates}, batch_size=len(batch))
+        self.log("epoch", float(batch_idx // self.stream.per_epoch), batch_size=len(batch))
+        self.batches_done = batch_idx + 1
+        return losses["loss"]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        values = {f"validate/{name}": value for name, value in self.losses(batch).items()}
+        self.log_dict(values, batch_size=len(batch), on_epoch=True, sync_dist=self.trainer.world_size > 1)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch  # the model stacks the clouds on its own device
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["perception"] = {
+            "experiment": to_plain(self.experiment),
+            "batches_done": self.batches_done,
+            "world": self.trainer.world_size,
+            "random": random_state(),
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        mine = checkpoint["perception"]
+        if mine["world"] != self.trainer.world_size:
+            raise PerceptionError(
+                f"the checkpoint is of training with {mine['world']} processes, now there are {self.trainer.world_size}",
+                "the same number: batches are shared among them",
+                f"start {mine['world']} processes",
+            )
+        self.batches_done = int(mine["batches_done"])
+        self._random = mine["random"]
+
+    def on_train_start(self) -> None:
+        if self._random is not None:
+            restore_random_state(self._random)
+            self._random = None

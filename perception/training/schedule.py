@@ -1,0 +1,44 @@
+"""The optimiser and its one-cycle schedule, as OpenPCDet's "adam_onecycle" trains its models."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from perception.training.settings import TrainingConfig
+
+
+def make_optimiser(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW (beta2 0.99) over every parameter of the model, with weight decay decoupled from the gradient.
+
+    The published recipe decays normalisation layers and biases too; ``decay_norms`` False spares them, which are the
+    parameters of fewer than two dimensions.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if settings.decay_norms or p.ndim > 1]
+    spared = [p for p in parameters if not settings.decay_norms and p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=settings.learning_rate,
+        betas=(settings.momentum[0], 0.99),
+    )
+
+
+def make_schedule(
+    optimiser: torch.optim.Optimizer, settings: TrainingConfig, steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """One cosine cycle over ``steps`` optimiser steps (Smith & Topin 2018).
+
+    The rate rises from ``learning_rate / div_factor`` and ends at 1e-4 of that start; beta1 goes the other way.
+    """
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        max_lr=settings.learning_rate,
+        total_steps=max(steps, 2),
+        pct_start=settings.pct_start,
+        div_factor=settings.div_factor,
+        final_div_factor=1e4,
+        base_momentum=settings.momentum[1],
+        max_momentum=settings.momentum[0],
+    )

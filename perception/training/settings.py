@@ -1,0 +1,158 @@
+"""An experiment: which model learns from which data, and how. Files hold only what differs from these defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from perception.config import config, merge, parse, read_yaml
+from perception.datasets.augment import AugmentConfig
+from perception.datasets.catalogue import dataset_entry
+from perception.errors import PerceptionError
+from perception.models.catalogue import entry
+
+
+@config
+class DataEntry:
+    """A data set of the catalogue by name, its options, and how often an epoch visits each of its samples."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    repeat: int = 1
+
+
+@config
+class DataConfig:
+    """Several data sets are pooled in their order."""
+
+    train: tuple[DataEntry, ...]
+    validate: tuple[DataEntry, ...] = ()
+
+
+@config
+class TrainingConfig:
+    """The recipe; defaults are OpenPCDet's for KITTI (adam_onecycle) where it has them.
+
+    ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
+    learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
+    weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
+    ``checkpoint_steps`` None: only every ``checkpoint_minutes``. ``validate_every`` and ``picture_every`` count epochs,
+    0 for never.
+    """
+
+    epochs: int = 80
+    batch_size: int = 4
+    learning_rate: float = 0.003
+    weight_decay: float = 0.01
+    decay_norms: bool = True
+    gradient_clip: float = 10.0
+    momentum: tuple[float, float] = (0.95, 0.85)
+    pct_start: float = 0.4
+    div_factor: float = 10.0
+    precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
+    accumulate: int = 1
+    workers: int = 2
+    threads: int | None = None
+    seed: int = 0
+    checkpoint_minutes: float = 5.0
+    checkpoint_steps: int | None = None
+    validate_every: int = 1
+    picture_every: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "accumulate"):
+            if getattr(self, name) < 1:
+                raise PerceptionError(f"training.{name} = {getattr(self, name)}", "1 or more", f"correct {name}")
+        for name in ("seed", "workers", "validate_every", "picture_every"):
+            if getattr(self, name) < 0:
+                raise PerceptionError(f"training.{name} = {getattr(self, name)}", "0 or more", f"correct {name}")
+        if not 0 < self.pct_start < 1 or self.div_factor < 1 or self.learning_rate <= 0:
+            raise PerceptionError(
+                f"learning_rate {self.learning_rate}, pct_start {self.pct_start}, div_factor {self.div_factor}",
+                "a positive rate, pct_start between 0 and 1, div_factor from 1",
+            )
+
+
+@config
+class Experiment:
+    """``model`` is a catalogue name and ``overrides`` what changes in its configuration.
+
+    ``classes`` renames labels before they are matched with the model's classes: ``{Van: Car}`` learns vans as cars.
+    Labels of no class of the model are left out, as are boxes holding fewer than ``minimum_points`` points.
+    """
+
+    model: str
+    data: DataConfig
+    overrides: dict[str, Any] = field(default_factory=dict)
+    classes: dict[str, str] = field(default_factory=dict)
+    minimum_points: int = 0
+    augment: AugmentConfig = AugmentConfig()
+    training: TrainingConfig = TrainingConfig()
+
+
+def read_experiment(
+    path: str | Path, changes: Sequence[str] = (), roots: Mapping[str, str] | None = None
+) -> Experiment:
+    """The experiment in a YAML file with ``key.below=value`` changes and roots of data sets by name applied.
+
+    Raises PerceptionError that names an unknown key and the nearest known one, before any data is touched.
+    """
+    values = read_yaml(path)
+    for change in changes:
+        _apply(values, change)
+    return check_experiment(values, str(path), roots)
+
+
+def check_experiment(values: Mapping[str, Any], where: str, roots: Mapping[str, str] | None = None) -> Experiment:
+    """An Experiment from plain values, its model's and data sets' names and keys checked."""
+    for part in ("train", "validate"):
+        listed = values["data"].get(part) if isinstance(values.get("data"), Mapping) else None
+        for number, item in enumerate(listed if isinstance(listed, (list, tuple)) else ()):
+            if isinstance(item, Mapping):
+                _check_data_entry(item, f"{where}: data.{part}[{number}]", roots or {})
+    experiment = parse(Experiment, values, where)
+    model_settings(experiment, where)
+    unused = set(roots or {}) - {item.name for item in (*experiment.data.train, *experiment.data.validate)}
+    if unused:
+        raise PerceptionError(
+            f"a root is given for {sorted(unused)}",
+            f"one for a data set of the configuration: {sorted({item.name for item in experiment.data.train})}",
+            "correct --data",
+        )
+    return experiment
+
+
+def model_settings(experiment: Experiment, where: str = "the experiment") -> Any:
+    """The configuration of the experiment's model: the catalogue's defaults with the overrides merged in."""
+    return merge(entry(experiment.model).defaults, experiment.overrides, f"{where}: overrides of {experiment.model}")
+
+
+def _check_data_entry(item: Mapping[str, Any], where: str, roots: Mapping[str, str]) -> None:
+    checked = parse(DataEntry, item, where)
+    chosen = dataset_entry(checked.name)
+    if checked.name in roots and isinstance(item, dict):
+        item["options"] = {**checked.options, "root": roots[checked.name]}
+    parse(chosen.options, item.get("options", {}), f"{where}: options of {checked.name}")
+    if checked.repeat < 1:
+        raise PerceptionError(f"{where}: repeat = {checked.repeat}", "1 or more")
+
+
+def _apply(values: dict[str, Any], change: str) -> None:
+    """Set one ``a.b.0.c=value`` in nested dicts and lists; the value is read as YAML."""
+    key, equals, text = change.partition("=")
+    if not equals:
+        raise PerceptionError(f"--set {change}", "key=value", "for example training.epochs=20")
+    *parents, last = key.split(".")
+    below: Any = values
+    for part in parents:
+        below = below[int(part)] if isinstance(below, list) else below.setdefault(part, {})
+        if not isinstance(below, (dict, list)):
+            raise PerceptionError(f"--set {change}: {part!r} has no keys below it", "the path of an existing key")
+    try:
+        below[int(last) if isinstance(below, list) else last] = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, IndexError):
+        raise PerceptionError(f"--set {change}", "a YAML value at an existing place of a list") from None
