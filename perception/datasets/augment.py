@@ -160,9 +160,9 @@ class RangeFilter:
         objects = sample.objects
         if objects is not None:
             centre = objects.boxes.centre.numpy()
-            objects = objects.select(((centre >= low) & (centre < high)).all(1))
+            objects = objects.select(np.all((centre >= low) & (centre < high), axis=1))
         xyz = sample.cloud.xyz
-        return replace(sample, cloud=sample.cloud.select(((xyz >= low) & (xyz < high)).all(1)), objects=objects)
+        return replace(sample, cloud=sample.cloud.select(np.all((xyz >= low) & (xyz < high), axis=1)), objects=objects)
 
 
 def shuffle_points(sample: Sample, generator: np.random.Generator) -> Sample:

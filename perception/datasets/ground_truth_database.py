@@ -161,7 +161,8 @@ def _cut(dataset: Dataset, number: int, classes: Collection[str] | None) -> _Cro
         raise PerceptionError(f"{sample.identifier} has no labels", "a labelled data set", "use a labelled split")
     objects = sample.objects if classes is None else sample.objects.select(np.isin(sample.objects.names, list(classes)))
     inside = points_in_boxes(torch.from_numpy(sample.cloud.xyz), objects.boxes.values).numpy()
-    objects, inside = objects.select(inside.any(0)), inside[:, inside.any(0)]
+    filled = np.flatnonzero(np.any(inside, axis=0))
+    objects, inside = objects.select(filled), inside[:, filled]
     owner, rows = np.nonzero(inside.T)
     cloud = sample.cloud.select(rows)
     centre = objects.boxes.centre.numpy().astype(np.float32)

@@ -159,9 +159,9 @@ def _append(objects: Objects, pasted: Objects) -> Objects:
             "objects of the database have no velocity", "velocities as in the recording", "build it from the same data"
         )
     velocity = boxes.velocity if objects.boxes.velocity is not None else None
-    values = boxes.values.to(objects.boxes.values.dtype)
+    added = Boxes3D(boxes.values.to(objects.boxes.values.dtype), velocity)
     return Objects(
-        Boxes3D.concatenate([objects.boxes, Boxes3D(values, velocity)]),
+        Boxes3D.concatenate([objects.boxes, added]),
         np.concatenate([objects.names.astype(str), pasted.names.astype(str)]),
         attributes,
     )

@@ -16,7 +16,7 @@ import torch
 from perception.boxes import Boxes3D
 from perception.datasets.kitti_boxes import camera_to_lidar
 from perception.datasets.kitti_calibration import KittiCalibration, read_object_calibration, read_road_plane
-from perception.datasets.kitti_label_rows import KittiObjects, parse_label_lines
+from perception.datasets.kitti_labels import KittiObjects, parse_label_lines
 from perception.datasets.kitti_layout import choose_frames, read_png_size, scan_folder
 from perception.datasets.kitti_text import read_text
 from perception.datasets.sample import Objects, Sample
@@ -73,7 +73,7 @@ class KittiDetection:
         if not self.folder.labelled:
             raise PerceptionError(f"{self.folder.path} has no labels", "a split with label_2", "evaluate on training")
         path = self._path("label_2", ".txt", index)
-        return parse_label_lines(read_text(path, "KITTI labels").splitlines(), str(path))
+        return parse_label_lines(read_text(path, "KITTI labels"), str(path))
 
     def calibration(self, index: int) -> KittiCalibration:
         """The frame's calibration with its image size and, where ``planes`` has one, its road plane."""
@@ -101,25 +101,12 @@ def label_objects(labels: KittiObjects, calibration: KittiCalibration) -> Object
         Boxes3D(torch.from_numpy(boxes.astype(np.float32))),
         labels.names[keep],
         {
-            "difficulty": label_difficulty(labels.bbox, labels.truncation, labels.occlusion)[keep],
-            "truncation": labels.truncation[keep],
-            "occlusion": labels.occlusion[keep],
+            "difficulty": label_difficulty(labels.bbox, labels.truncated, labels.occluded)[keep],
+            "truncation": labels.truncated[keep],
+            "occlusion": labels.occluded[keep],
             "bbox": labels.bbox[keep],
             "alpha": labels.alpha[keep],
         },
-    )
-
-
-def make_labels(objects: Objects, boxes: np.ndarray) -> KittiObjects:
-    """Objects with the attributes of ``label_objects`` as labels; ``boxes`` (N, 7) are theirs in the camera frame."""
-    attributes = objects.attributes
-    return KittiObjects(
-        names=objects.names,
-        truncation=attributes["truncation"],
-        occlusion=attributes["occlusion"],
-        alpha=attributes["alpha"],
-        bbox=attributes["bbox"],
-        boxes=boxes,
     )
 
 

@@ -66,7 +66,7 @@ def image_boxes(boxes: np.ndarray, calibration: KittiCalibration) -> tuple[np.nd
     pixels, in_front = pixels.reshape(*points.shape[:2], 2), (depth >= NEAR * (1 - 1e-9)).reshape(points.shape[:2])
     low = np.where(in_front[..., None], pixels, np.inf).min(axis=1, initial=np.inf)
     high = np.where(in_front[..., None], pixels, -np.inf).max(axis=1, initial=-np.inf)
-    whole = np.where(in_front.any(axis=1)[:, None], np.concatenate([low, high], axis=1), 0.0)
+    whole = np.where(np.any(in_front, axis=1, keepdims=True), np.concatenate([low, high], axis=1), 0.0)
     limit = np.array(calibration.image_size * 2) - 1.0
     return np.clip(whole, 0.0, limit), whole
 

@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from perception.boxes import Boxes3D
-from perception.datasets.kitti import label_difficulty, make_labels, read_scan
+from perception.datasets.kitti import label_difficulty, read_scan
 from perception.datasets.kitti_boxes import image_boxes, lidar_to_camera, observation_angle
 from perception.datasets.kitti_calibration import read_raw_calibration, read_rigid_transform
-from perception.datasets.kitti_label_rows import KittiObjects
+from perception.datasets.kitti_labels import KittiObjects
 from perception.datasets.kitti_oxts import oxts_poses, read_oxts, read_timestamps
+from perception.datasets.kitti_results import objects_to_labels
 from perception.datasets.kitti_tracklets import read_tracklets
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
@@ -79,7 +80,7 @@ class KittiRawDrive:
         if self.tracklets is None:
             raise PerceptionError(f"{self.folder} has no tracklet_labels.xml", "a labelled drive")
         camera, objects = self._objects(index)
-        return make_labels(objects, camera)
+        return objects_to_labels(objects, camera)
 
     def stamp(self, index: int) -> float | None:
         """Seconds since 1970 when the scanner faced forward, None where the drive does not tell."""
