@@ -9,7 +9,6 @@ import zipfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -136,7 +135,7 @@ def read_database(path: str | Path) -> GroundTruthDatabase:
         raise PerceptionError(f"{path} is not marked {_FORMAT!r}", "a ground-truth database of this version", _REBUILD)
     fields = {key.removeprefix("field."): arrays.pop(key) for key in sorted(arrays) if key.startswith("field.")}
     try:
-        database = GroundTruthDatabase(fields=MappingProxyType(fields), **arrays)
+        database = GroundTruthDatabase(fields=fields, **arrays)
     except TypeError as error:
         raise PerceptionError(f"{path}: {error}", "the arrays of a ground-truth database", _REBUILD) from None
     _validate(database, path)

@@ -37,6 +37,10 @@ class GroundTruthSamplingConfig:
     fill_up: bool = True
     road_plane: bool = True
 
+    def __post_init__(self) -> None:
+        if min(self.groups.values(), default=0) < 0 or not self.groups:
+            raise PerceptionError(f"ground-truth sampling: groups = {self.groups}", "a count from 0 up for each class")
+
 
 @dataclass(frozen=True, eq=False)
 class GroundTruthSampling:

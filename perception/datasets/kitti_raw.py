@@ -38,8 +38,8 @@ class KittiRawDrive:
     hard), and objects out of the image get -1. With ``camera_view`` both the points and the objects out of the image
     are left out. ``objects`` is None for drives without tracklets.
 
-    ``cloud.stamp`` is in seconds since 1970; ``cloud.metadata["pose"]`` is ``pose(index)`` where
-    GPS/IMU records exist.
+    ``cloud.stamp`` is in seconds since 1970; ``cloud.metadata["pose"]`` is ``pose(index)`` for scans
+    with a GPS/IMU record.
     """
 
     def __init__(self, folder: str | Path, camera_view: bool = True) -> None:
@@ -71,7 +71,7 @@ class KittiRawDrive:
         """The whole scan with ``intensity``, its time stamp and its pose, whatever ``camera_view`` says."""
         cloud = read_scan(self._scans[self.frames[index]])
         metadata = dict(cloud.metadata)
-        if self._imu_poses is not None:
+        if self.has_pose(index):
             metadata["pose"] = self.pose(index)
         return PointCloud(cloud.xyz, cloud.fields, stamp=self.stamp(index), dropped=cloud.dropped, metadata=metadata)
 
@@ -91,6 +91,11 @@ class KittiRawDrive:
         line = self.frames[index] if by_number else index
         stamp = self._stamps[line] if line < len(self._stamps) else np.nan
         return None if np.isnan(stamp) else float(stamp)
+
+    def has_pose(self, index: int) -> bool:
+        """Whether the scan has a GPS/IMU record and the day a calibration for it."""
+        recorded = self._imu_poses is not None and self.frames[index] in self._imu_poses
+        return recorded and (self.folder.parent / "calib_imu_to_velo.txt").is_file()
 
     def imu_pose(self, index: int) -> np.ndarray:
         """Pose (4, 4) float64 of the GPS/IMU unit in its own frame at the drive's first record."""
@@ -171,11 +176,15 @@ class KittiRaw:
             )
         if labelled:
             wanted = [name for name in wanted if (folders[name] / "tracklet_labels.xml").is_file()]
+        if not wanted:
+            raise PerceptionError(
+                f"no drive in {root} has a tracklet_labels.xml", "labelled drives", "unpack tracklets"
+            )
         self.drives = tuple(KittiRawDrive(folders[name], camera_view) for name in wanted)
         self._ends = np.cumsum([len(drive) for drive in self.drives])
 
     def __len__(self) -> int:
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return int(self._ends[-1])
 
     def __getitem__(self, index: int) -> Sample:
         drive, frame = self.locate(index)
@@ -185,6 +194,11 @@ class KittiRaw:
         """As ``KittiRawDrive.labels``."""
         drive, frame = self.locate(index)
         return drive.labels(frame)
+
+    @property
+    def identifiers(self) -> tuple[str, ...]:
+        """Names of all samples, without reading them."""
+        return tuple(drive.identifier(index) for drive in self.drives for index in range(len(drive)))
 
     def locate(self, index: int) -> tuple[KittiRawDrive, int]:
         """The drive of a sample and its index in that drive."""

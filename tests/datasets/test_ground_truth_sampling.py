@@ -1,3 +1,4 @@
+import pickle
 import zipfile
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ import torch
 from perception.boxes import Boxes3D
 from perception.config import parse
 from perception.datasets.augment import AugmentConfig, build_augmentation, sample_generator
-from perception.datasets.ground_truth_database import build_database, read_database
+from perception.datasets.ground_truth_database import build_database, read_database, save_database
 from perception.datasets.ground_truth_sampling import (
     GroundTruthSamplingConfig,
     load_ground_truth_sampling,
@@ -216,6 +217,21 @@ def test_nothing_to_cut_and_no_labels(tmp_path):
     with pytest.raises(PerceptionError, match="no labels"):
         build_database(unlabelled, tmp_path / "none.npz")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("groups", [{}, {"Car": -1}, {"Car": "many"}])
+def test_wrong_groups_are_refused(groups):
+    with pytest.raises(PerceptionError, match="groups"):
+        parse(GroundTruthSamplingConfig, {"database": "x", "groups": groups}, "configuration")
+
+
+def test_worker_processes_can_be_given_the_augmentation(database, tmp_path):
+    path = tmp_path / "made.npz"
+    save_database(database, path)
+    sampling = load_ground_truth_sampling(settings(database=str(path)))
+    copy = pickle.loads(pickle.dumps(sampling))
+    results = [s(Scenes()[2], sample_generator(0, 0, 2)).cloud.xyz.tobytes() for s in (sampling, copy)]
+    assert results[0] == results[1]
 
 
 def test_unknown_group_names_the_nearest_class():

@@ -47,6 +47,7 @@ def test_samples_of_a_drive_with_a_missing_scan(root):
     assert [dataset[i].identifier for i in range(2)] == [f"{DRIVE}/0000000000", f"{DRIVE}/0000000002"]
     assert dataset[1].cloud.stamp - dataset[0].cloud.stamp == pytest.approx(2)
     assert dataset[1].objects.attributes["track"].tolist() == [0, 1]
+    assert dataset.identifiers == (f"{DRIVE}/0000000000", f"{DRIVE}/0000000002")
     assert len(dataset[0].cloud) == 1
     assert dataset[1].cloud.metadata["pose"].dtype == np.float64
     assert np.allclose(
@@ -84,7 +85,8 @@ def test_every_level_of_the_layout_can_be_the_root(root):
 def test_drives_without_labels(root):
     (root / "2011_09_26" / DRIVE / "tracklet_labels.xml").unlink()
     assert KittiRaw(root)[0].objects is None
-    assert len(KittiRaw(root, labelled=True)) == 0
+    with pytest.raises(PerceptionError, match="labelled drives"):
+        KittiRaw(root, labelled=True)
     with pytest.raises(PerceptionError, match="tracklet_labels"):
         KittiRaw(root).labels(0)
 
@@ -106,6 +108,11 @@ def test_missing_pose_is_named(root):
     (drive / "oxts/data/0000000002.txt").unlink()
     with pytest.raises(PerceptionError, match=r"0000000002\.txt"):
         KittiRawDrive(drive).pose(1)
+    assert "pose" not in KittiRawDrive(drive)[1].cloud.metadata
+    (root / "2011_09_26/calib_imu_to_velo.txt").unlink()
+    assert "pose" not in KittiRawDrive(drive)[0].cloud.metadata
+    with pytest.raises(PerceptionError, match="calib_imu_to_velo"):
+        KittiRawDrive(drive).pose(0)
 
 
 def test_real_drive(shared_data):
