@@ -24,6 +24,7 @@ from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.points import PointCloud
 
+_FARTHEST = 100_000.0  # metres; numbers beyond would overflow float32 further on
 _MINIMUM_HEIGHT = (40, 25, 25)
 _MAXIMUM_OCCLUSION = (0, 1, 2)
 _MAXIMUM_TRUNCATION = (0.15, 0.3, 0.5)
@@ -73,7 +74,15 @@ class KittiDetection:
         if not self.folder.labelled:
             raise PerceptionError(f"{self.folder.path} has no labels", "a split with label_2", "evaluate on training")
         path = self._path("label_2", ".txt", index)
-        return parse_label_lines(read_text(path, "KITTI labels"), str(path))
+        labels = parse_label_lines(read_text(path, "KITTI labels"), str(path))
+        far = np.flatnonzero(np.any(np.abs(labels.camera_boxes()) > _FARTHEST, axis=1))
+        if len(far):
+            raise PerceptionError(
+                f"{path}: {labels.names[far[0]]} at {labels.location[far[0]].tolist()}",
+                f"places and sizes below {_FARTHEST:,.0f} m",
+                "the file is damaged: download it again",
+            )
+        return labels
 
     def calibration(self, index: int) -> KittiCalibration:
         """The frame's calibration with its image size and, where ``planes`` has one, its road plane."""

@@ -17,6 +17,7 @@ from perception.datasets.kitti_text import MEGABYTE, read_text
 from perception.errors import PerceptionError
 
 _POSE_KEYS = ("tx", "ty", "tz", "rz")
+_LARGEST = 1e6  # metres or frames; numbers beyond would overflow float32 further on
 _FLAGS = ("state", "occlusion", "truncation")
 
 
@@ -68,7 +69,7 @@ def _tracklet(item: ElementTree.Element, where: str) -> Tracklet:
     name = (item.findtext("objectType") or "").strip()
     height, width, length = (_number(item, key, where) for key in ("h", "w", "l"))
     first_frame = _number(item, "first_frame", where)
-    if not name or min(height, width, length) <= 0 or not 0 <= first_frame < 1e9 or first_frame % 1:
+    if not name or min(height, width, length) <= 0 or first_frame < 0 or first_frame % 1:
         raise _damaged(where, f"has type {name!r}, size {height} {width} {length}, first frame {first_frame}")
     poses = item.find("poses")
     rows = [] if poses is None else poses.findall("item")
@@ -91,7 +92,7 @@ def _number(element: ElementTree.Element, key: str, where: str, default: float |
         value = float(text or "")
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) < _LARGEST:  # not a number either
         raise _damaged(where, f"has <{key}> {text!r}")
     return value
 

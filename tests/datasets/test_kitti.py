@@ -129,6 +129,12 @@ def test_damaged_files_are_named(root):
             dataset[index]
 
 
+def test_absurd_labels_are_named(root):
+    (root / "training/label_2/000000.txt").write_text(LABELS.replace("-2.0 1.7 20.0", "1e300 1.7 20.0"))
+    with pytest.raises(PerceptionError, match="Car at"):
+        KittiDetection(root)[0]
+
+
 def test_non_finite_points_are_dropped_and_counted(root):
     np.array([[20, 2, -1, 0.3], [np.nan, 2, -1, 0.5]], "<f4").tofile(root / "training/velodyne/000000.bin")
     cloud = KittiDetection(root)[0].cloud

@@ -56,6 +56,7 @@ def test_none_and_empty(read):
         ("<a/>", "no <tracklets>"),
         (document(tracklet(0, [pose(1, 2, "x")])), "<tz> 'x'"),
         (document(tracklet(0, [pose(1, 2, "nan")])), "<tz> 'nan'"),
+        (document(tracklet(0, [pose(1, 2, "1e300")])), "<tz> '1e300'"),
         (document(tracklet(0, [], height="-1")), "size -1"),
         (document(tracklet(-4, [])), "first frame -4"),
         (
