@@ -21,11 +21,17 @@ def main() -> int:
         experiment = read_experiment(options.config, options.set, parse_roots(options.data, options.config))
         folder = options.out or Path("runs") / options.config.stem
         print(f"{experiment.model} into {folder}; Ctrl-C saves a state that --resume continues from", flush=True)
-        outcome = train(experiment, folder, options.resume, shlex.join(["python", *sys.argv]))
+        outcome = train(experiment, folder, options.resume, _command(options))
     except PerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return _report(outcome)
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command for the weights' card, without the folders of this machine."""
+    changes = ["--set", *options.set] if options.set else []
+    return shlex.join(["python", "tools/train.py", f"configs/detection/{options.config.name}", *changes])
 
 
 def _report(outcome: Outcome) -> int:

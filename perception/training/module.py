@@ -119,10 +119,10 @@ class DetectionTraining(lightning.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        mine = checkpoint["perception"]
-        if mine["world"] != self.trainer.world_size:
+        mine, world = checkpoint["perception"], self.trainer.world_size
+        if mine["world"] != world:
             raise PerceptionError(
-                f"the checkpoint is of training with {mine['world']} processes, now there are {self.trainer.world_size}",
+                f"the checkpoint is of training with {mine['world']} processes, now there are {world}",
                 "the same number: batches are shared among them",
                 f"start {mine['world']} processes",
             )
