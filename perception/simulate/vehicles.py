@@ -40,9 +40,10 @@ CAR_TYPES = (HATCHBACK, HATCHBACK, SALOON, ESTATE, OFFROAD, CITY)
 
 
 def vehicle(
-    silhouette: Silhouette, size: tuple[float, float, float], paint: float, glazed: float = 1.0
+    silhouette: Silhouette, size: tuple[float, float, float], paint: float, glazed: float = 0.7
 ) -> tuple[Shape, ...]:
-    """Parts of a vehicle of length, width, height; ``paint`` its reflectance; ``glazed`` 0 for a closed cabin."""
+    """Parts of a vehicle of length, width, height; ``paint`` its reflectance; ``glazed`` the share of rays that
+    the cabin's windows let in, 0 for a closed one."""
     length, width, height = size
     scale, shift = np.array([length, height]), np.array([-length / 2, 0])
     s = silhouette
@@ -52,16 +53,16 @@ def vehicle(
     body += [(0.02, s.belt), (0, s.tail - 0.04)]
     cabin = [(s.boot, s.belt - 0.02), (s.bonnet, s.belt - 0.02), (s.roof[1], 0.97), (s.roof[0], 0.97)]
     roof = [(s.roof[0], 0.94), (s.roof[1], 0.94), (s.roof[1] - 0.04, 1), (s.roof[0] + 0.03, 1)]
-    tumblehome = 0.085 * width if glazed else 0.03 * width
-    # about half of the light enters through windows, and comes back from the seats if at all
-    glass = Material(paint * 0.6, 1 - 0.7 * glazed, 2.2)
+    tumblehome = 0.085 * width if glazed > 0.3 else 0.03 * width
+    # light that enters through windows comes back from the seats if at all
+    glass = Material(paint * 0.6, 1 - glazed, 2.2)
     inner = 0.96 * width
     parts: list[Shape] = [
         extruded(_hull(body) * scale + shift, width, coat, taper=0.02 * width, chamfer=0.10 * width),
         extruded(np.array(cabin) * scale + shift, inner, glass, taper=tumblehome),
         extruded(np.array(roof) * scale + shift, inner - 1.8 * tumblehome, coat, taper=0.06, chamfer=0.05),
     ]
-    radius = min(0.2 * height, 0.36) if glazed else 0.34
+    radius = min(0.2 * height, 0.36) if glazed > 0.3 else 0.34
     for x in (-0.30 * length, 0.31 * length):
         parts.extend(wheel(radius, 0.19, TYRE).placed(Pose(x, y * (width / 2 - 0.11), 0)) for y in (-1, 1))
     return tuple(parts)
@@ -81,13 +82,13 @@ def car(rng: np.random.Generator) -> tuple[tuple[float, float, float], tuple[Sha
     width = 1.50 + 0.035 * length + 0.14 * (rng.random() - 0.5)
     height = (1.72 if silhouette is OFFROAD else 1.48) + 0.2 * (rng.random() - 0.5)
     size = (length, width, height)
-    return size, vehicle(silhouette, size, _paint(rng))
+    return size, vehicle(silhouette, size, _paint(rng), glazed=0.5 + 0.45 * rng.random())
 
 
 def van(rng: np.random.Generator) -> tuple[tuple[float, float, float], tuple[Shape, ...]]:
     """Size and parts of a random delivery van."""
     size = (4.6 + 1.2 * rng.random(), 1.8 + 0.2 * rng.random(), 1.9 + 0.6 * rng.random())
-    return size, vehicle(DELIVERY, size, _paint(rng), glazed=0.15)
+    return size, vehicle(DELIVERY, size, _paint(rng), glazed=0.1)
 
 
 def _paint(rng: np.random.Generator) -> float:
