@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -79,5 +79,6 @@ def _fields_at(cls: Any, path: tuple[Any, ...]) -> list[str]:
         following = getattr(cls, "__pydantic_fields__", {}).get(part)
         if following is None:
             break
-        cls = following.annotation
+        choices = [following.annotation, *get_args(following.annotation)]  # looks through `X | None`
+        cls = next((c for c in choices if hasattr(c, "__pydantic_fields__")), following.annotation)
     return list(getattr(cls, "__pydantic_fields__", {}))

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
 
 import torch
 
-from perception.points import PointBatch, PointCloud
+from perception.models.model import Model
+from perception.points import PointCloud
 from perception.results import Result
 from perception.timing import Stopwatch
-
-
-class Model(Protocol):
-    """What every model of the catalogue offers, whatever its task; the types between the stages are its own."""
-
-    task: str
-    stages: tuple[str, ...]
-
-    def points(self, clouds: Sequence[PointCloud]) -> PointBatch: ...
-
-    def voxelise(self, points: PointBatch) -> Any: ...
-
-    def __call__(self, voxels: Any) -> Any: ...
-
-    def results(self, predictions: Any) -> list[Any]: ...
 
 
 @torch.inference_mode()
@@ -38,7 +23,7 @@ def perceive(model: Model, clouds: Sequence[PointCloud], stopwatch: Stopwatch | 
         points = model.points(clouds)
     with watch.lap("voxelise"):
         voxels = model.voxelise(points)
-    with watch.watch(model, model.stages):  # type: ignore[arg-type]
+    with watch.watch(model, model.stages):
         predictions = model(voxels)
     with watch.lap("results"):
         return model.results(predictions)

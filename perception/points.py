@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from dataclasses import fields as dataclass_fields
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,6 +56,10 @@ class PointCloud:
     def __len__(self) -> int:
         return len(self.xyz)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        values = {f.name: getattr(self, f.name) for f in dataclass_fields(self)}
+        return _restore, ({**values, "fields": dict(self.fields)},)  # a mapping proxy cannot cross process borders
+
     def __repr__(self) -> str:
         names = ", ".join(self.fields) or "none"
         return f"PointCloud({len(self):,} points, fields: {names}, frame {self.frame!r})"
@@ -87,6 +93,10 @@ class PointCloud:
             fields={name: np.concatenate([c.fields[name] for c in clouds]) for name in common},
             dropped=sum(c.dropped for c in clouds),
         )
+
+
+def _restore(values: dict[str, Any]) -> PointCloud:
+    return PointCloud(**values)
 
 
 @dataclass(frozen=True, eq=False)

@@ -51,7 +51,7 @@ class Skeletons:
 
 @dataclass(frozen=True, eq=False)
 class TreeInstances:
-    """Each point's tree: ``tree_id`` (N,) int32 with 0 for none, ``tree_score`` (N,) float32, ``semantic`` (N,) uint8."""
+    """Tree of each point: ``tree_id`` (N,) int32, 0 for none; ``tree_score`` (N,) float32; ``semantic`` (N,) uint8."""
 
     tree_id: Tensor
     tree_score: Tensor

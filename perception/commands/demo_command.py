@@ -50,8 +50,8 @@ def run(options: argparse.Namespace) -> int:
         model, header = load_with_header(MODEL)
     console.print("3/4  detecting (the first call also prepares the compiled parts)")
     with watch.lap("first call"):
-        perceive(model, [cloud])  # type: ignore[arg-type]
-    found = perceive(model, [cloud], watch)[0]  # type: ignore[arg-type]
+        perceive(model, [cloud])
+    found = perceive(model, [cloud], watch)[0]
     assert isinstance(found, Detections)
     found = found.select(found.scores > options.score)
     console.print(_table(found))

@@ -16,6 +16,7 @@ from perception.datasets.kitti_calibration import KittiCalibration, read_object_
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.io.detections import detections_to_plain, write_json, write_kitti
+from perception.models.detector import Detector
 from perception.models.loading import load
 from perception.pipeline import perceive
 from perception.points import PointCloud
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class Job:
     """Everything that is the same for all files."""
 
-    model: torch.nn.Module
+    model: Detector
     options: argparse.Namespace
 
     def run(self, item: Input) -> str:
@@ -64,7 +65,9 @@ class Job:
         cloud = read_points(item.path, format=options.input_format)
         if calibration is not None:
             cloud = cloud.select(calibration.in_camera_view(cloud.world()))
-        found = perceive(self.model, [cloud])[0].cpu()  # type: ignore[arg-type, union-attr]
+        (found,) = perceive(self.model, [cloud])
+        assert isinstance(found, Detections)
+        found = found.cpu()
         if options.score is not None:
             found = found.select(found.scores > options.score)
         target = options.out / item.name
@@ -87,7 +90,10 @@ def run(options: argparse.Namespace) -> int:
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     items = find_inputs(options.inputs)
     output_folder(options.out)
-    job = Job(load(options.model, _device(options.device)), options)
+    model = load(options.model, _device(options.device))
+    if not isinstance(model, Detector):
+        raise PerceptionError(f"{options.model} is a model for {model.task}", "a detector", "see `perception models`")
+    job = Job(model, options)
     failures: list[tuple[Input, PerceptionError]] = []
     for item in track(items, "detecting", console=errors, disable=len(items) == 1 or not errors.is_terminal):
         try:
@@ -112,11 +118,11 @@ def _summarise(
         errors.print(f"failed: {item.path}\n  {error}", markup=False)
 
 
-def _line(item: Input, cloud: PointCloud, found: Detections, model: torch.nn.Module) -> str:
+def _line(item: Input, cloud: PointCloud, found: Detections, model: Detector) -> str:
     names = found.names
     counts = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing found"
     dropped = f", {cloud.dropped:,} non-finite points dropped" if cloud.dropped else ""
-    inside = int(model.grid.cells(torch.from_numpy(cloud.xyz))[1].sum())  # type: ignore[operator, union-attr]
+    inside = int(model.grid.cells(torch.from_numpy(cloud.xyz))[1].sum())
     outside = f" (none of the {len(cloud):,} points is in the model's range)" if not inside else ""
     return f"{item.path.name}: {counts}{outside}{dropped}"
 

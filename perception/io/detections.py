@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from perception.datasets.kitti_boxes import image_boxes, lidar_to_camera, observation_angle
 from perception.datasets.kitti_calibration import KittiCalibration
-from perception.datasets.kitti_labels import KittiObjects, format_label_lines
+from perception.datasets.kitti_labels import format_label_lines
+from perception.datasets.kitti_results import detections_to_kitti
 from perception.geometry import points_in_boxes
 from perception.io.files import write_atomically
 from perception.points import PointCloud
@@ -56,28 +55,7 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
         file.write("\n")
 
 
-def kitti_results(detections: Detections, calibration: KittiCalibration) -> KittiObjects:
-    """Detections in KITTI's camera convention; those that the image does not show are left out, as the benchmark asks."""
-    values = detections.boxes.values.double().numpy()
-    camera = lidar_to_camera(values, calibration)
-    clipped, _ = image_boxes(camera, calibration)
-    seen = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
-    camera, clipped = camera[seen], clipped[seen]
-    number = len(camera)
-    return KittiObjects(
-        names=np.array(detections.names, dtype=object)[seen].astype(str),
-        truncated=np.full(number, -1.0),
-        occluded=np.full(number, -1, dtype=np.int64),
-        alpha=observation_angle(camera),
-        bbox=clipped,
-        dimensions=camera[:, [4, 5, 3]],
-        location=camera[:, :3],
-        rotation_y=camera[:, 6],
-        score=detections.scores.double().numpy()[seen],
-    )
-
-
 def write_kitti(path: str | Path, detections: Detections, calibration: KittiCalibration) -> None:
     """Write KITTI result lines, atomically."""
     with write_atomically(path, "w") as file:
-        file.write(format_label_lines(kitti_results(detections, calibration)))
+        file.write(format_label_lines(detections_to_kitti(detections, calibration)))

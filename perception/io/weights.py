@@ -17,6 +17,7 @@ from perception.config import merge, to_plain
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.models.catalogue import entry
+from perception.models.model import Model
 
 FORMAT = "lidar-perception/1"
 
@@ -43,13 +44,13 @@ class WeightsHeader:
     card: Card
 
 
-def save_weights(path: str | Path, name: str, model: nn.Module, card: Card) -> None:
+def save_weights(path: str | Path, name: str, model: Model, card: Card) -> None:
     """Write the model's parameters and buffers with its catalogue name, configuration and card; atomic."""
     header = {
         "format": FORMAT,
         "model": name,
         "config": json.dumps(to_plain(model.config)),
-        "classes": json.dumps(list(model.classes)),  # type: ignore[arg-type]
+        "classes": json.dumps(list(model.classes)),
         "card": json.dumps(asdict(card)),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
@@ -74,7 +75,7 @@ def read_header(path: str | Path) -> WeightsHeader:
         raise PerceptionError(f"{path} has a damaged header: {error!r}", "model, config, classes and card") from None
 
 
-def read_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, WeightsHeader]:
+def read_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, WeightsHeader]:
     """Build the model that a weights file names and load its tensors, strictly; in eval mode."""
     header = read_header(path)
     chosen = entry(header.model)

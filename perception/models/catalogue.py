@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
-
 from perception.errors import PerceptionError, nearest
+from perception.models.model import Model
 from perception.models.pointpillars import SMALL, PointPillars, PointPillarsConfig
 from perception.models.second import SECOND, SECONDConfig
 
@@ -21,7 +20,7 @@ class Entry:
     (a module of ``perception.io.importers``).
     """
 
-    make: Callable[[Any], nn.Module]
+    make: Callable[[Any], Model]
     defaults: Any
     task: str
     summary: str

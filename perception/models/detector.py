@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from perception.heads.anchor_head import AnchorHead, AnchorLossWeights, AnchorPredictions, Selection
 from perception.heads.anchors import AnchorClass
+from perception.models.model import Model
 from perception.points import PointBatch, PointCloud
 from perception.results import Detections
 from perception.sparse import VoxelGrid
@@ -18,37 +18,30 @@ from perception.sparse import VoxelGrid
 Voxels = Any  # HardVoxels or DynamicVoxels: what the model's own encoder takes
 
 
-class AnchorDetector(nn.Module):
-    """Voxels, a backbone, a bird's-eye-view map and an anchor head.
+class Detector(Model):
+    """A model of boxes, whose ``config`` has ``classes``, ``point_range``, ``voxel_size`` and ``point_fields``."""
 
-    Subclasses set ``config`` (with the fields read below), ``encoder``, ``bev`` and ``head``, and write ``voxelise``
-    and ``features``. ``stages`` names the submodules in the order they run, for timing and for comparison with others.
-    """
-
-    task: ClassVar[str] = "detection"
-    stages: ClassVar[tuple[str, ...]]
-    config: Any
-    head: AnchorHead
+    task = "detection"
 
     @property
     def classes(self) -> tuple[str, ...]:
         return tuple(kind.name for kind in self.config.classes)
 
     @property
-    def device(self) -> torch.device:
-        return next(self.parameters()).device
-
-    @property
     def grid(self) -> VoxelGrid:
         return VoxelGrid(self.config.point_range, self.config.voxel_size)
 
     def points(self, clouds: Sequence[PointCloud]) -> PointBatch:
-        """Stack clouds with the point features that the model reads, on the model's device."""
         return PointBatch.from_clouds(clouds, self.config.point_fields, self.device)
 
-    @abstractmethod
-    def voxelise(self, points: PointBatch) -> Voxels:
-        """Group points into the model's voxels."""
+
+class AnchorDetector(Detector):
+    """Voxels, a backbone, a bird's-eye-view map and an anchor head.
+
+    Subclasses set ``config``, ``encoder``, ``bev`` and ``head``, and write ``voxelise`` and ``features``.
+    """
+
+    head: AnchorHead
 
     @abstractmethod
     def features(self, voxels: Voxels) -> Tensor:
@@ -60,7 +53,6 @@ class AnchorDetector(nn.Module):
     def loss(
         self, predictions: AnchorPredictions, boxes: Sequence[Tensor], labels: Sequence[Tensor]
     ) -> dict[str, Tensor]:
-        """``loss`` and its parts; ``boxes`` (N, 7) and class indices ``labels`` (N,) of each sample."""
         return self.head.loss(predictions, boxes, labels, self.config.loss)
 
     def results(self, predictions: AnchorPredictions) -> list[Detections]:
@@ -74,4 +66,4 @@ KITTI_CLASSES = (
     AnchorClass("Cyclist", (1.76, 0.6, 1.73), -0.6, 0.5, 0.35),
 )
 
-__all__ = ["KITTI_CLASSES", "AnchorClass", "AnchorDetector", "AnchorLossWeights", "Selection", "Voxels"]
+__all__ = ["KITTI_CLASSES", "AnchorClass", "AnchorDetector", "AnchorLossWeights", "Detector", "Selection", "Voxels"]

@@ -6,11 +6,11 @@ from importlib.resources import files
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from perception.errors import PerceptionError
 from perception.io.weights import WeightsHeader, read_model
 from perception.models.catalogue import MODELS, entry
+from perception.models.model import Model
 
 
 def shipped_weights() -> dict[str, Path]:
@@ -19,12 +19,12 @@ def shipped_weights() -> dict[str, Path]:
     return {name: folder / f"{name}.safetensors" for name in MODELS if (folder / f"{name}.safetensors").is_file()}
 
 
-def load(name_or_path: str | Path, device: torch.device | str = "cpu") -> nn.Module:
+def load(name_or_path: str | Path, device: torch.device | str = "cpu") -> Model:
     """A model in eval mode, from a weights file or from the name of a model whose weights are shipped."""
     return load_with_header(name_or_path, device)[0]
 
 
-def load_with_header(name_or_path: str | Path, device: torch.device | str = "cpu") -> tuple[nn.Module, WeightsHeader]:
+def load_with_header(name_or_path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, WeightsHeader]:
     """``load``, with what the weights file says about itself."""
     path = Path(name_or_path)
     if path.suffix == ".safetensors" or path.is_file():

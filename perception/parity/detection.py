@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.geometry import nms
 from perception.heads.anchor_head import AnchorPredictions
 from perception.io.importers import openpcdet
 from perception.models.catalogue import MODELS
+from perception.models.detector import AnchorDetector
 from perception.parity.checks import Check, Tolerance, close, equal, failed
 from perception.parity.stages import STAGES, Stage, captured, compare_stage
 from perception.points import PointBatch
@@ -39,10 +40,10 @@ def check_detection(stored: Mapping[str, np.ndarray], meta: Mapping[str, Any], g
 
     points = _point_batch(stored["in/points"], int(meta["batch_size"]))
     with torch.inference_mode(), captured(model, STAGES[name]) as stages:
-        voxels = model.voxelise(points)  # type: ignore[operator]
+        voxels = model.voxelise(points)
         yield from _check_voxels(voxels, stored)
         predictions = model(voxels)
-        results = model.results(predictions)  # type: ignore[operator]
+        results = model.results(predictions)
         stages.update(_prediction_stages(model, predictions))
     for stage, facts in meta["stages"].items():
         arrays = {key.split("/", 1)[1]: stored[key] for key in stored if key.rsplit("/", 1)[0] == stage}
@@ -64,16 +65,17 @@ def model_name(meta: Mapping[str, Any]) -> str:
     )
 
 
-def build(name: str, meta: Mapping[str, Any]) -> nn.Module:
+def build(name: str, meta: Mapping[str, Any]) -> AnchorDetector:
     """The catalogue's model, with the file's score threshold."""
     entry = MODELS[name]
     selection = replace(entry.defaults.selection, score_threshold=float(meta["score_thresh_used"][0]))
     model = entry.make(replace(entry.defaults, selection=selection)).eval()
+    assert isinstance(model, AnchorDetector)
     classes = tuple(meta["class_names"])
-    if classes != model.classes:  # type: ignore[comparison-overlap]
+    if classes != model.classes:
         raise PerceptionError(f"classes {classes}", f"{model.classes}, those of {name!r}")
     for key, ours in (("point_cloud_range", model.config.point_range), ("voxel_size", model.config.voxel_size)):
-        if not np.allclose(meta[key], ours, atol=1e-4):  # type: ignore[arg-type]
+        if not np.allclose(meta[key], ours, atol=1e-4):
             raise PerceptionError(f"{key} {meta[key]}", f"{ours}, that of {name!r}")
     return model
 
@@ -122,8 +124,8 @@ def _check_voxels(voxels: Any, stored: Mapping[str, np.ndarray]) -> Iterator[Che
             yield equal(f"voxeliser {key}", ours.numpy(), stored[f"in/{key}"], (f"in/{key}",))
 
 
-def _prediction_stages(model: nn.Module, predictions: AnchorPredictions) -> dict[str, Stage]:
-    boxes = model.head.decode(predictions)  # type: ignore[operator, union-attr]
+def _prediction_stages(model: AnchorDetector, predictions: AnchorPredictions) -> dict[str, Stage]:
+    boxes = model.head.decode(predictions)
     return {
         "head.batch_cls_preds": Stage(predictions.scores.flatten(0, 1).numpy()),
         "head.batch_box_preds": Stage(boxes.flatten(0, 1).numpy()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from perception.errors import PerceptionError
 from perception.io.weights import load_strictly
 
-Rules = tuple[tuple[str, str], ...]
+Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
 
 # Official names number the padding layer in front of each block's first convolution; ours has none.
 BEV: Rules = (
-    (r"backbone_2d\.blocks\.(\d+)\.(\d+)\.", lambda m: f"bev.blocks.{m[1]}.{int(m[2]) - 1}."),  # type: ignore[arg-type]
+    (r"backbone_2d\.blocks\.(\d+)\.(\d+)\.", lambda m: f"bev.blocks.{m[1]}.{int(m[2]) - 1}."),
     (r"backbone_2d\.deblocks\.", "bev.ups."),
-)  # type: ignore[assignment]
+)
 ANCHOR_HEAD: Rules = (
     (r"dense_head\.conv_cls\.", "head.score."),
     (r"dense_head\.conv_box\.", "head.residual."),
