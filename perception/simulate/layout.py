@@ -116,7 +116,7 @@ def _plan(rng: np.random.Generator) -> Plan:
 
 def _ground(lidar: Lidar, rng: np.random.Generator) -> Ground:
     turned = rng.random()
-    heading = (rng.random() - 0.5) * (2 * np.pi if turned < 0.12 else 0.12)
+    heading = (rng.random() - 0.5) * (2 * np.pi if turned < 0.2 else 0.12)
     road = 2.8 + 3.4 * rng.random()
     crossing = rng.random() < 0.4
     wavelength = 18 + 50 * rng.random(3)
@@ -145,7 +145,8 @@ def _traffic(scene: Scene, plan: Plan, rng: np.random.Generator) -> None:
         side = 1 if rng.random() < 0.5 else -1
         offset = (g.cross_road if crossing else g.road) * (0.35 + 0.3 * rng.random())
         distance = BEHIND * 0.7 + (AHEAD * 0.7 - BEHIND * 0.7) * rng.random()
-        heading = (np.pi if side > 0 else 0.0) + 0.1 * (rng.random() - 0.5) + (rng.random() < 0.1) * rng.random()
+        heading = (np.pi if side > 0 else 0.0) + 0.1 * (rng.random() - 0.5)
+        heading += (rng.random() < 0.1) * (4 * rng.random() - 2)  # some turn
         if crossing:
             place = (g.crossing - side * offset, 0.6 * distance, heading - np.pi / 2)
         else:
@@ -172,7 +173,7 @@ def _parking(scene: Scene, plan: Plan, side: int, rng: np.random.Generator) -> N
     """A row at the kerb, or slanted or perpendicular bays beside it."""
     if rng.random() < 0.25:
         return
-    angle = (0.0, np.pi / 4, np.pi / 3, np.pi / 2)[int(4 * rng.random())] if plan.angled < 0.3 else 0.0
+    angle = (0.0, np.pi / 4, np.pi / 3, np.pi / 2)[int(4 * rng.random())] if plan.angled < 0.4 else 0.0
     spacing = 5.3 if angle == 0 else 2.6 / np.sin(angle)
     across = scene.ground.road + (-0.95 if angle == 0 else 2.0)
     start, end = BEHIND * 0.7 + 25 * rng.random(), AHEAD * (0.3 + 0.5 * rng.random())

@@ -78,8 +78,8 @@ def car(rng: np.random.Generator) -> tuple[tuple[float, float, float], tuple[Sha
     """Size and parts of a random car of European proportions."""
     silhouette = CAR_TYPES[int(rng.random() * len(CAR_TYPES))]
     longer = {id(SALOON): 0.45, id(ESTATE): 0.5, id(CITY): -0.5}.get(id(silhouette), 0.0)
-    length = 3.85 + longer + 0.55 * (rng.random() + rng.random() - 1)
-    width = 1.50 + 0.035 * length + 0.14 * (rng.random() - 0.5)
+    length = 3.78 + longer + 0.55 * (rng.random() + rng.random() - 1)
+    width = 1.44 + 0.035 * length + 0.28 * (rng.random() - 0.5)
     height = (1.72 if silhouette is OFFROAD else 1.48) + 0.2 * (rng.random() - 0.5)
     size = (length, width, height)
     return size, vehicle(silhouette, size, _paint(rng), glazed=0.5 + 0.45 * rng.random())
