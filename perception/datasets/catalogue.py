@@ -44,7 +44,7 @@ class StreetOptions:
 
 @dataclass(frozen=True)
 class DatasetEntry:
-    """``make`` builds the data set from checked ``options``; ``identifiers`` names its samples without reading them."""
+    """``make`` builds the data set from checked ``options``; ``identifiers`` names its recordings, unread."""
 
     options: type[Any]
     make: Callable[[Any], Dataset]
@@ -56,7 +56,7 @@ def _raw_identifiers(raw: KittiRaw) -> list[str]:
 
 
 def _street_identifiers(streets: StreetDataset) -> list[str]:
-    return [f"seed{streets.seed}/{index:06d}" for index in range(len(streets))]
+    return [f"seed {streets.seed}: {len(streets)} scenes"]
 
 
 DATASETS: dict[str, DatasetEntry] = {

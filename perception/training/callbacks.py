@@ -27,12 +27,15 @@ class SaveState(Callback):
     """Writes ``last.ckpt`` every so many minutes or steps, and when the process is asked to stop.
 
     States are written between optimiser steps only: gradients under way are not part of them. After the first Ctrl-C
-    or SIGTERM the state is saved and training ends (``interrupted`` is the signal's number); the second acts at once.
+    or SIGTERM (``interrupted`` is the signal's number) the state is saved and training ends (``stopped``); the second
+    acts at once.
     """
 
     def __init__(self, folder: Path, minutes: float, steps: int | None) -> None:
         self.path, self.minutes, self.steps = folder / STATE, minutes, steps
         self.interrupted: int | None = None
+        self.stopped = False
+        self._due = False
         self._saved = time.monotonic()
         self._before: dict[int, Any] = {}
 
@@ -50,15 +53,20 @@ class SaveState(Callback):
         signal.signal(number, self._before.get(number) or signal.SIG_DFL)
 
     def on_train_batch_end(self, trainer: Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        steps_on = self.steps is not None and trainer.global_step % self.steps == 0
+        late = self._agreed(trainer, time.monotonic() - self._saved > self.minutes * 60)
+        self._due = self._due or steps_on or late
+        stop = self._agreed(trainer, self.interrupted is not None)
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
-        stop = self._agreed(trainer, self.interrupted is not None)
-        due = self.steps is not None and trainer.global_step % self.steps == 0
-        late = self._agreed(trainer, time.monotonic() - self._saved > self.minutes * 60)
-        if stop or due or late:
+        # A state from just before a validation resumes after it: that one would be lost.
+        validates = trainer.enable_validation and (batch_idx + 1) % trainer.val_check_batch == 0
+        if stop or (self._due and not validates):
             trainer.save_checkpoint(self.path)
-            self._saved = time.monotonic()
+            self._saved, self._due = time.monotonic(), False
         if stop:
+            self.stopped = True
+            trainer.limit_val_batches = 0  # lightning would validate before it stops
             trainer.should_stop = True
 
     @staticmethod

@@ -130,7 +130,7 @@ def validation_loader(
 
 def _loader(dataset: Augmented, batches: Sampler[list[Key]] | list[list[Key]], workers: int) -> DataLoader[Batch]:
     return DataLoader(
-        dataset,
+        dataset,  # type: ignore[arg-type]  # collate makes batches of samples
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,

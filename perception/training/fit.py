@@ -30,7 +30,12 @@ from perception.training.provenance import describe_frames
 from perception.training.settings import Experiment, model_settings
 
 # Of no concern here: the stream of batches restarts by itself, and loading in this process is a choice.
-_IRRELEVANT = (".*does not have many workers.*", ".*dataloader is not resumable.*", ".*isn't a resumable.*")
+_IRRELEVANT = (
+    ".*does not have many workers.*",
+    ".*dataloader is not resumable.*",
+    ".*smaller than the logging interval.*",
+    ".*isinstance.treespec.*",
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, command: s
         for text in _IRRELEVANT:
             warnings.filterwarnings("ignore", text)
         _trainer(module, folder, callbacks).fit(module, ckpt_path=state if resume else None)
-    return Outcome(folder, folder / FINAL if saver.interrupted is None else None, saver.interrupted)
+    return Outcome(folder, None if saver.stopped else folder / FINAL, saver.interrupted if saver.stopped else None)
 
 
 def _trainer(module: DetectionTraining, folder: Path, callbacks: list[Any]) -> lightning.Trainer:

@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from perception.config import to_plain
@@ -26,13 +26,13 @@ class DetectionTraining(lightning.LightningModule):
     stream are left out. ``validate`` None for no validation.
     """
 
-    def __init__(self, experiment: Experiment, model: nn.Module, train: Augmented, validate: Augmented | None) -> None:
+    def __init__(self, experiment: Experiment, model: Any, train: Augmented, validate: Augmented | None) -> None:
         super().__init__()
         self.experiment, self.model = experiment, model
         self.train_data, self.validation_data = train, validate
         self.targets = Targets(
-            tuple(model.classes),  # type: ignore[arg-type]
-            model.config.point_range,  # type: ignore[union-attr]
+            tuple(model.classes),
+            model.config.point_range,
             experiment.classes,
             experiment.minimum_points,
         )
@@ -42,7 +42,7 @@ class DetectionTraining(lightning.LightningModule):
     @property
     def stream(self) -> EpochBatches:
         """This process's batches from where training stands."""
-        settings, world = self.experiment.training, self.trainer.world_size
+        settings = self.experiment.training
         return EpochBatches(
             len(self.train_data),
             settings.batch_size,
@@ -50,7 +50,7 @@ class DetectionTraining(lightning.LightningModule):
             settings.seed,
             self.batches_done,
             self.trainer.global_rank,
-            world,
+            self.trainer.world_size,
         )
 
     def train_dataloader(self) -> DataLoader[Batch]:
@@ -68,7 +68,7 @@ class DetectionTraining(lightning.LightningModule):
             self.trainer.world_size,
         )
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         settings = self.experiment.training
         optimiser = make_optimiser(self.model, settings)
         steps = math.ceil(len(self.stream) / settings.accumulate)

@@ -148,11 +148,11 @@ def _apply(values: dict[str, Any], change: str) -> None:
         raise PerceptionError(f"--set {change}", "key=value", "for example training.epochs=20")
     *parents, last = key.split(".")
     below: Any = values
-    for part in parents:
-        below = below[int(part)] if isinstance(below, list) else below.setdefault(part, {})
-        if not isinstance(below, (dict, list)):
-            raise PerceptionError(f"--set {change}: {part!r} has no keys below it", "the path of an existing key")
     try:
+        for part in parents:
+            below = below[int(part)] if isinstance(below, list) else below.setdefault(part, {})
         below[int(last) if isinstance(below, list) else last] = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, IndexError):
-        raise PerceptionError(f"--set {change}", "a YAML value at an existing place of a list") from None
+    except (AttributeError, TypeError, ValueError, IndexError, yaml.YAMLError):
+        raise PerceptionError(
+            f"--set {change}", "the path of a key and a YAML value", "for example data.train.0.repeat=2"
+        ) from None
