@@ -37,7 +37,7 @@ def read_npz(path: Path, *, columns: Sequence[str] | None = None) -> PointCloud:
     path, _ = checked_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
-            arrays = {Path(m.filename).stem: _member(path, archive, m) for m in _members(path, archive)}
+            arrays = {m.filename.removesuffix(".npy"): _member(path, archive, m) for m in _members(path, archive)}
     except PerceptionError:
         raise
     except Exception as error:  # BadZipFile, zlib.error, lzma.LZMAError, EOFError, ... have no common base
@@ -55,14 +55,18 @@ def read_npz(path: Path, *, columns: Sequence[str] | None = None) -> PointCloud:
             "save the coordinates under one of these names",
         )
     count = len(next(iter(found.values()))) if found else len(np.atleast_1d(arrays["x"]))
-    origin = arrays.pop("origin", None)
+    origin, frame, stamp = (arrays.pop(name, None) for name in ("origin", "frame", "stamp"))
     found |= {name: a for name, a in arrays.items() if a.ndim >= 1 and len(a) == count}
-    if not all(len(found[axis]) == count for axis in "xyz" if axis in found):
+    if not all(len(found.get(axis, ())) == count for axis in "xyz"):
         raise PerceptionError(f"{path} holds x, y and z of different lengths", "one value each a point")
-    if origin is not None and origin.shape == (3,) and np.isfinite(origin).all():
-        cloud = assemble(found, path=path, metadata=facts)
-        return replace(cloud, origin=cloud.origin + origin)
-    return assemble(found, path=path, metadata=facts)
+    cloud = assemble(found, path=path, metadata=facts)
+    if origin is not None and origin.shape == (3,) and origin.dtype.kind in "fiu" and np.isfinite(origin).all():
+        cloud = replace(cloud, origin=cloud.origin + origin)
+    if frame is not None and frame.dtype.kind == "U" and frame.ndim == 0:
+        cloud = replace(cloud, frame=str(frame))
+    if stamp is not None and stamp.dtype.kind == "f" and stamp.ndim == 0:
+        cloud = replace(cloud, stamp=float(stamp))
+    return cloud
 
 
 def _columns(path: Path, values: np.ndarray, columns: Sequence[str] | None) -> dict[str, np.ndarray]:
@@ -75,6 +79,8 @@ def _columns(path: Path, values: np.ndarray, columns: Sequence[str] | None) -> d
             "save one row a point: x, y, z and further values",
         )
     width = values.shape[-1]
+    if width > MOST_UNNAMED_COLUMNS and not columns:
+        raise PerceptionError(f"{path} has {width} columns", "x, y, z and a few values a point", "pass columns=")
     names = (
         list(columns) if columns else ["x", "y", "z", "intensity", *(f"column_{i}" for i in range(4, width))][:width]
     )

@@ -80,7 +80,7 @@ def record_layout(format_id: int, record_length: int, blocks: bytes, where: str)
             "write the file again with a tool that describes its extra bytes correctly",
         )
     if room:
-        entries.append(("#rest", "u1", (room,)))
+        entries.append(("#rest", "u1") if room == 1 else ("#rest", "u1", (room,)))
     return RecordLayout(point_format, np.dtype(entries), tuple(extra)), problems
 
 

@@ -68,9 +68,11 @@ def read_laszip(
             f"version 0 with {'' if fixed else 'at most '}{expected:,} chunks",
             AGAIN,
         )
-    chunks = _chunks(path, file, record, start)
-    if chunks[:, 1].sum() > room or chunks.min() < 0:
+    # Damaged entries come near 2**64: each is bounded before any sum, which then cannot overflow.
+    table_entries = _table_entries(path, file, record, start)
+    if (table_entries > max(room, VARIABLE)).any() or table_entries[:, 1].sum() > room:
         raise PerceptionError(f"{path}: chunks that reach beyond their table", f"{room:,} bytes of chunks", AGAIN)
+    chunks = table_entries.astype(np.int64)
     if chunks[:, 0].sum() < points or (not fixed and chunks[:, 0].sum() != points):
         raise PerceptionError(
             f"{path}: chunks of {chunks[:, 0].sum():,} points", f"{points:,}, as its header says", AGAIN
@@ -127,13 +129,14 @@ def _table_offset(path: Path, file: BinaryIO, size: int, start: int) -> int:
     return offset
 
 
-def _chunks(path: Path, file: BinaryIO, record: bytes, start: int) -> np.ndarray:
+def _table_entries(path: Path, file: BinaryIO, record: bytes, start: int) -> np.ndarray:
+    """Points and bytes of each chunk, (C, 2) uint64, as the table has them."""
     file.seek(start)
     try:
         table = lazrs.read_chunk_table(file, lazrs.LazVlr(record))
     except BaseException as error:
         raise decoding_error(path, error) from None
-    return np.array(table, np.int64).reshape(-1, 2)
+    return np.array(table, np.uint64).reshape(-1, 2)
 
 
 def decoding_error(path: Path, error: BaseException) -> BaseException:

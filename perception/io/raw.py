@@ -22,6 +22,7 @@ KITTI = ("x", "y", "z", "intensity")
 NUSCENES = ("x", "y", "z", "intensity", "ring")
 NCLT = np.dtype([("xyz", "<u2", 3), ("intensity", "u1"), ("laser", "u1")])
 FLOATS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
+SAMPLE_ROWS = 4096
 FIX = (
     'pass format="kitti", "nuscenes" or "nclt" (dtype="float16" for halves), '
     'or format="raw" with columns=("x", "y", "z", ...) and dtype='
@@ -72,7 +73,8 @@ def guess(path: Path) -> str:
         if size % (4 * len(columns)):
             reasons.append(f"{name}: {size:,} bytes are not a multiple of {4 * len(columns)}")
             continue
-        reason = why_not(_rows(path, columns, "float32"), columns, strict=True)
+        values = np.memmap(path, "<f4", "r").reshape(-1, len(columns))
+        reason = why_not(values, columns, strict=True)
         found += [] if reason else [name]
         reasons += [f"{name}: {reason}"] if reason else []
     if found == ["kitti", "nuscenes"] and path.name.endswith(".pcd.bin"):
@@ -88,7 +90,7 @@ def guess(path: Path) -> str:
 
 def why_not(values: np.ndarray, columns: Sequence[str], strict: bool = False) -> str | None:
     """The reason why values (N, C) cannot be the named columns, or None. ``strict`` for files nobody vouches for."""
-    step = max(1, len(values) // 20_000)
+    step = max(1, len(values) // SAMPLE_ROWS)
     sample = values[::step].astype(np.float64)  # the bounds below do not fit a float16
     if not len(sample):
         return None
@@ -152,6 +154,8 @@ def _cloud(values: np.ndarray, columns: tuple[str, ...], name: str) -> PointClou
 def _looks_like_nclt(path: Path, size: int) -> bool:
     """Byte 7 of every record is a laser below 32; as the top byte of float32 values that would mean 1e-20 and less."""
     if size % NCLT.itemsize or size < 64 * NCLT.itemsize:
+        return False
+    if np.fromfile(path, NCLT, 64)["laser"].max() > 31:
         return False
     records = np.fromfile(path, NCLT)
     return bool(records["laser"].max() < 32 and records["laser"].any() and np.ptp(records["xyz"][:, 0]) > 0)

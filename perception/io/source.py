@@ -17,6 +17,8 @@ def checked_file(path: PathLike) -> tuple[Path, int]:
         if path.is_dir():
             raise PerceptionError(f"{path} is a folder", "a point cloud file", "name one file inside it")
         size = path.stat().st_size
+        if not path.is_file():  # before opening: a pipe would wait for a writer
+            raise PerceptionError(f"{path} is not an ordinary file", "a point cloud file", "copy its content to a file")
         with open(path, "rb"):
             pass
     except FileNotFoundError:
@@ -25,8 +27,6 @@ def checked_file(path: PathLike) -> tuple[Path, int]:
         raise PerceptionError(f"no permission to read {path}", "a readable file", "change its permissions") from None
     except (OSError, ValueError) as error:
         raise PerceptionError(f"{path} cannot be opened: {error}", "a readable file") from None
-    if not path.is_file():
-        raise PerceptionError(f"{path} is not an ordinary file", "a point cloud file", "copy its content to a file")
     if size == 0:
         raise PerceptionError(
             f"{path} is empty (0 bytes)", "a point cloud file", "record, copy or download the file again"
