@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     folder = output_folder(options.out)
     watch = Stopwatch()
     samples = Path(str(files("perception"))) / "samples"
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     found = perceive(model, [cloud], watch)[0]
     assert isinstance(found, Detections)
     found = found.select(found.scores > options.score)
-    console.print(_table(found))
+    console.print(_table(found), soft_wrap=False)
     console.print(f"4/4  drawing into {folder}/", markup=False)
     birds_eye(cloud, found, truth, path=folder / "birds_eye.png", title="Bundled sample from above")
     perspective(cloud, found, truth, path=folder / "perspective.png", title="Bundled sample")

@@ -87,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         raise PerceptionError("--format kitti without --calib", "the calibration of the camera", "add --calib FILE")
     if options.score is not None and not 0 <= options.score <= 1:
         raise PerceptionError(f"--score {options.score}", "a number from 0 to 1")
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     items = find_inputs(options.inputs)
     output_folder(options.out)
     model = load(options.model, _device(options.device))

@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     report = openpcdet.load_official(model, options.model, state, str(options.checkpoint))
     card = Card(trained_on="see the checkpoint's source", licence=options.licence, source=options.checkpoint.name)
     save_weights(options.out, options.model, model, card)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"{len(report.mapped)} tensors mapped, none missing, none left over")
     if report.permuted:
         console.print(f"{len(report.permuted)} sparse kernels turned from spconv 1.x layout")

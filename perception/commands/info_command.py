@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     failures = 0
     for item in find_inputs(options.inputs):
         try:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         for name, value in facts.items():
             if value not in ("", None):
                 table.add_row(name, str(value), style=None)
-        console.print(table, markup=False)
+        console.print(table, soft_wrap=False)
     return 1 if failures else 0
 
 

@@ -48,10 +48,13 @@ def find_inputs(arguments: Sequence[str]) -> list[Input]:
 def _names(paths: Sequence[Path]) -> list[str]:
     """The stem where it is unlike the others, else with as much of the path as it takes."""
     stems = [path.stem.removesuffix(".pcd").removesuffix(".copc") for path in paths]
-    count = Counter(stems)
-    names = [stem if count[stem] == 1 else "_".join(path.parts[-2:]) for stem, path in zip(stems, paths)]
-    count = Counter(names)
-    return [name if count[name] == 1 else "_".join(path.absolute().parts[1:]) for name, path in zip(names, paths)]
+    parents = [f"{path.absolute().parent.name}_{stem}" for path, stem in zip(paths, stems)]
+    whole = ["_".join([*path.absolute().parts[1:-1], path.name]) for path in paths]
+    names = stems
+    for longer in (parents, whole):
+        count = Counter(names)
+        names = [name if count[name] == 1 else long for name, long in zip(names, longer)]
+    return names
 
 
 def output_folder(path: Path) -> Path:
