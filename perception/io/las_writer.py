@@ -39,6 +39,7 @@ def write_las(file: IO[bytes], cloud: PointCloud, *, compress: bool) -> None:
         _set_coordinates(las, cloud)
         for name, values in columns.items():
             las[name] = values
+            _check_kept(name, values, np.asarray(las[name]))
         las.write(file, do_compress=compress)
     except (ValueError, OverflowError, TypeError, laspy.LaspyException) as error:
         raise PerceptionError(
@@ -46,6 +47,16 @@ def write_las(file: IO[bytes], cloud: PointCloud, *, compress: bool) -> None:
             "values within the limits of the LAS standard",
             "rename or leave out the field, or write .npz",
         ) from None
+
+
+def _check_kept(name: str, values: np.ndarray, kept: np.ndarray) -> None:
+    """Assignment to a narrower type wraps and truncates without a word."""
+    if not np.array_equal(kept, values, equal_nan=kept.dtype.kind == "f"):
+        raise PerceptionError(
+            f"field {name!r} with values that the standard's {kept.dtype} of that name cannot hold",
+            "whole numbers within its range" if kept.dtype.kind in "iu" else f"{kept.dtype} numbers",
+            "scale the field, or give it another name to store it as extra bytes",
+        )
 
 
 def _set_coordinates(las: laspy.LasData, cloud: PointCloud) -> None:

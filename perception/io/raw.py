@@ -91,7 +91,8 @@ def guess(path: Path) -> str:
 def why_not(values: np.ndarray, columns: Sequence[str], strict: bool = False) -> str | None:
     """The reason why values (N, C) cannot be the named columns, or None. ``strict`` for files nobody vouches for."""
     step = max(1, len(values) // SAMPLE_ROWS)
-    sample = values[::step].astype(np.float64)  # the bounds below do not fit a float16
+    with np.errstate(invalid="ignore"):
+        sample = values[::step].astype(np.float64)  # the bounds below do not fit a float16
     if not len(sample):
         return None
     magnitude = np.abs(sample[np.isfinite(sample)])

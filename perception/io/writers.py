@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -54,7 +55,13 @@ def _write_npz(file: IO[bytes], cloud: PointCloud) -> None:
     taken = sorted(set(reserved) & set(cloud.fields))
     if taken:
         raise PerceptionError(f"a field called {taken[0]!r}", "names other than xyz, origin, frame, stamp", "rename it")
-    np.savez(file, allow_pickle=False, **reserved, **cloud.fields)
+    # Written member by member: np.savez has parameters whose names a field may bear, and would pickle objects.
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in {**reserved, **cloud.fields}.items():
+            if values.dtype.hasobject:
+                raise PerceptionError(f"field {name!r} of Python objects", "numbers", "leave the field out")
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(values), allow_pickle=False)
 
 
 def _write_ply(file: IO[bytes], cloud: PointCloud) -> None:

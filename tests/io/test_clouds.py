@@ -11,9 +11,8 @@ from perception.points import PointCloud
 
 def cloud(count=500):
     random = np.random.default_rng(0)
-    return PointCloud(
-        random.normal(0, [30, 20, 2], (count, 3)).astype(np.float32), {"intensity": random.uniform(0, 1, count)}
-    )
+    xyz = random.normal(0, [30, 20, 2], (count, 3)).astype(np.float32)
+    return PointCloud(xyz, {"intensity": random.integers(0, 256, count).astype(np.float32)})
 
 
 @pytest.mark.parametrize("suffix", [".las", ".laz", ".ply", ".npz", ".bin"])

@@ -43,6 +43,12 @@ def test_npz_keeps_origin_frame_and_stamp(tmp_path):
     assert (read.frame, read.stamp) == ("map", 12.5)
 
 
+def test_npz_takes_any_field_name(tmp_path):
+    names = ("file", "args", "allow_pickle", "a b")
+    write_points(tmp_path / "a.npz", PointCloud(np.zeros((2, 3)), {name: np.arange(2) for name in names}))
+    assert tuple(read_points(tmp_path / "a.npz").fields) == names
+
+
 def test_kitti_needs_intensity_and_a_sensor_frame(tmp_path):
     write_points(tmp_path / "a.bin", cloud())
     assert (tmp_path / "a.bin").stat().st_size == 300 * 16
@@ -78,9 +84,11 @@ def test_what_a_format_cannot_hold_leaves_no_file(tmp_path):
     far = PointCloud(np.array([[0, 0, 0], [1e6, 0, 0]]))
     text = PointCloud(np.zeros((1, 3)), {"name": np.array(["a"])})
     loud = PointCloud(np.zeros((1, 3)), {"classification": np.array([300])})
+    unscaled = PointCloud(np.zeros((1, 3)), {"intensity": np.array([0.5])})
     for name, wrong in (
-        ("a.las", far), ("a.las", text), ("a.ply", text), ("a.laz", loud), ("a.xyz", far),
+        ("a.las", far), ("a.las", text), ("a.ply", text), ("a.laz", loud), ("a.xyz", far), ("a.las", unscaled),
         ("a.npz", PointCloud(np.zeros((1, 3)), {"xyz": np.zeros(1)})),
+        ("a.npz", PointCloud(np.zeros((1, 3)), {"thing": np.array([object()])})),
     ):  # fmt: skip
         with pytest.raises(PerceptionError):
             write_points(tmp_path / name, wrong)
