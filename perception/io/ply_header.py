@@ -60,7 +60,7 @@ def read_ply_header(path: Path) -> PlyHeader:
     if stream.readline().strip() != b"ply":
         raise _wrong(path, "its first line is not 'ply'")
     while line := stream.readline():
-        words = line.decode("latin1").split()
+        words = line.decode("utf-8", "replace").split()
         try:
             if not words:
                 continue
