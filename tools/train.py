@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -20,12 +21,21 @@ def main() -> int:
     try:
         experiment = read_experiment(options.config, options.set, parse_roots(options.data, options.config))
         folder = options.out or Path("runs") / options.config.stem
-        print(f"{experiment.model} into {folder}; Ctrl-C saves a state that --resume continues from", flush=True)
+        _say(f"{experiment.model} into {folder}; Ctrl-C saves a state that --resume continues from")
         outcome = train(experiment, folder, options.resume, _command(options))
     except PerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("stopped before a state was saved", file=sys.stderr)
+        return 130
     return _report(outcome)
+
+
+def _say(text: str) -> None:
+    """Print in the first process only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
 
 
 def _command(options: argparse.Namespace) -> str:
@@ -36,9 +46,9 @@ def _command(options: argparse.Namespace) -> str:
 
 def _report(outcome: Outcome) -> int:
     if outcome.interrupted is not None:
-        print(f"stopped; the state is in {outcome.folder / 'last.ckpt'}, continue with --resume", flush=True)
+        _say(f"stopped; the state is in {outcome.folder / 'last.ckpt'}, continue with --resume")
         return 128 + outcome.interrupted
-    print(f"weights: {outcome.weights}\nlogs:    {outcome.folder / 'logs'}", flush=True)
+    _say(f"weights: {outcome.weights}\nlogs:    {outcome.folder / 'logs'}")
     return 0
 
 

@@ -60,7 +60,8 @@ class SaveState(Callback):
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
         # A state from just before a validation resumes after it: that one would be lost.
-        validates = trainer.enable_validation and (batch_idx + 1) % trainer.val_check_batch == 0
+        every = trainer.val_check_batch
+        validates = trainer.enable_validation and every is not None and (batch_idx + 1) % every == 0
         if stop or (self._due and not validates):
             trainer.save_checkpoint(self.path)
             self._saved, self._due = time.monotonic(), False

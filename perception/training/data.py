@@ -110,8 +110,12 @@ class EpochBatches(Sampler[list[Key]]):
 
     def _share(self, epoch: int) -> np.ndarray:
         order = np.random.Generator(np.random.PCG64([self.seed, epoch])).permutation(self.samples)
-        even = math.ceil(self.samples / self.world) * self.world
-        return np.resize(order, even)[self.rank :: self.world]
+        return _evenly(order, self.rank, self.world)
+
+
+def _evenly(order: np.ndarray, rank: int, world: int) -> np.ndarray:
+    """Every ``world``-th index from ``rank`` on, the list repeated until all shares are equally long."""
+    return np.resize(order, math.ceil(len(order) / world) * world)[rank::world]
 
 
 def training_loader(dataset: Augmented, batches: EpochBatches, workers: int) -> DataLoader[Batch]:
@@ -122,8 +126,8 @@ def training_loader(dataset: Augmented, batches: EpochBatches, workers: int) -> 
 def validation_loader(
     dataset: Augmented, batch_size: int, workers: int, rank: int = 0, world: int = 1
 ) -> DataLoader[Batch]:
-    """All samples once, in order, this process's share of them."""
-    keys = [(0, index) for index in range(rank, len(dataset), world)]
+    """All samples once, in order, this process's share of them; uneven shares are filled up from the first samples."""
+    keys = [(0, int(index)) for index in _evenly(np.arange(len(dataset)), rank, world)]
     batches = [keys[i : i + batch_size] for i in range(0, len(keys), batch_size)]
     return _loader(dataset, batches, workers)
 

@@ -53,8 +53,8 @@ def build(experiment: Experiment) -> DetectionTraining:
     if training.threads is not None:
         torch.set_num_threads(training.threads)
     lightning.seed_everything(training.seed, verbose=False)
-    model = entry(experiment.model).make(model_settings(experiment))
-    augmentation = build_augmentation(experiment.augment, tuple(model.classes))  # type: ignore[arg-type]
+    model: Any = entry(experiment.model).make(model_settings(experiment))
+    augmentation = build_augmentation(experiment.augment, tuple(model.classes))
     train = Augmented(Pool(experiment.data.train, "data.train"), augmentation, training.seed)
     checked = experiment.data.validate
     validate = Augmented(Pool(checked, "data.validate")) if checked and training.validate_every else None
@@ -77,8 +77,9 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, command: s
     if checkpoint is not None:
         load_state(module, checkpoint["state_dict"])
     folder.mkdir(parents=True, exist_ok=True)
-    with write_atomically(folder / "experiment.yaml", "w") as file:
-        yaml.safe_dump(to_plain(experiment), file, sort_keys=False)
+    if os.environ.get("RANK", "0") == "0":
+        with write_atomically(folder / "experiment.yaml", "w") as file:
+            yaml.safe_dump(to_plain(experiment), file, sort_keys=False)
     pool: Any = module.train_data.samples
     card = Card(describe_frames(pool.frames()), licence="that of the training data", command=command)
     training = experiment.training

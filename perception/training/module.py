@@ -90,7 +90,7 @@ class DetectionTraining(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         losses = self.losses(batch)
         if not torch.isfinite(losses["loss"]):
-            parts = ", ".join(f"{name} {float(value):.3g}" for name, value in losses.items())
+            parts = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
             raise PerceptionError(
                 f"the loss is not finite at batch {batch_idx} ({parts}), frames {', '.join(batch.identifiers)}",
                 "finite losses",

@@ -32,12 +32,12 @@ class _Oracle(torch.nn.Module):
 
     def __init__(self, datasets: list[Any]) -> None:
         super().__init__()
-        self.inner: Any = entry("second").make(entry("second").defaults)
-        self.classes = self.inner.classes
-        targets = Targets(self.classes, self.inner.config.point_range, {})
+        inner: Any = entry("second").make(entry("second").defaults)
+        self.inner, self.classes = inner, inner.classes
+        targets = Targets(self.classes, inner.config.point_range, {})
         samples = [dataset[i] for dataset in datasets for i in range(len(dataset))]
         self.wanted = {s.cloud.xyz.tobytes(): targets(s.cloud, s.objects, s.identifier) for s in samples}
-        self.inner.head(torch.zeros(1, self.inner.bev.channels, 200, 176))  # makes the anchors
+        inner.head(torch.zeros(1, inner.bev.channels, 200, 176))  # makes the anchors
 
     def points(self, clouds: list[PointCloud]) -> PointBatch:
         (self.cloud,) = clouds

@@ -26,8 +26,9 @@ def config(tiny: dict[str, Any], tmp_path: Path) -> Path:
     return path
 
 
-def _start(config: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(ROOT / "tools" / "train.py"), str(config), "--out", str(out), *more]
+def _start(config: Path, out: Path, *more: str, processes: int = 1) -> subprocess.Popen[str]:
+    several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
+    command = [sys.executable, *several, str(ROOT / "tools" / "train.py"), str(config), "--out", str(out), *more]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
@@ -76,3 +77,13 @@ def test_an_earlier_run_is_not_overwritten_by_accident(config: Path, tmp_path: P
     assert "add --resume" in _finish(_start(config, tmp_path / "run"), 2)
     assert "cannot be read as a checkpoint" in _finish(_start(config, tmp_path / "run", "--resume"), 2)
     assert (tmp_path / "run" / "last.ckpt").read_bytes() == b"precious"
+
+
+def test_several_processes_share_the_batches(config: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    text = _finish(_start(config, out, "--set", "training.epochs=4", processes=2))
+    assert "batch 8/8 epoch 4" in text  # 6 streets in batches of 2 from each of 2 processes
+    assert text.count("weights:") == 1
+    assert (out / "final.safetensors").exists()
+    text = _finish(_start(config, out, "--resume", "--set", "training.epochs=4"), 2)
+    assert "training with 2 processes" in text

@@ -70,4 +70,5 @@ def test_validation_visits_all_samples_in_order_without_augmentation() -> None:
     pool = Pool([DataEntry("street", {"length": 3})])
     shares = [list(validation_loader(Augmented(pool), 2, 0, rank, 2)) for rank in range(2)]
     found = [name for share in shares for batch in share for name in batch.identifiers]
-    assert found == [pool[i].identifier for i in (0, 2, 1)]
+    assert found == [pool[i].identifier for i in (0, 2, 1, 0)]
+    assert [len(list(validation_loader(Augmented(pool), 2, 0, rank, 5))) for rank in range(5)] == [1] * 5
