@@ -7,14 +7,17 @@ follow spconv (Yan et al. 2018, SECOND): a strided convolution answers at every 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
+from perception.sparse import table_kernels
 from perception.sparse.sites import Sites, coordinates_of, linear_keys
 
 Axes = tuple[int, ...]
@@ -52,22 +55,12 @@ class NeighbourTable:
 def submanifold_table(sites: Sites, kernel: Axes, dilation: Axes) -> NeighbourTable:
     """Outputs at the inputs' own sites (Graham et al. 2018, submanifold sparse convolution)."""
     key = ("submanifold", kernel, dilation)
-    if key in sites.tables:
-        return sites.tables[key]
-    if any(size % 2 == 0 for size in kernel):
-        raise PerceptionError(f"a submanifold kernel of {kernel}", "odd sizes: the centre tap is the cell itself")
-    offsets = list(_offsets(kernel))
-    rows = torch.full((len(offsets), len(sites)), -1, dtype=torch.int32, device=sites.device)
-    centre = len(offsets) // 2
-    rows[centre] = torch.arange(len(sites), dtype=torch.int32, device=sites.device)
-    coordinates = sites.coordinates.long()
-    for tap in range(centre):  # the other half mirrors this one: i reads j at d exactly if j reads i at -d
-        step = [(o - size // 2) * d for o, size, d in zip(offsets[tap], kernel, dilation)]
-        found = sites.find(coordinates + coordinates.new_tensor([0, *step]))
-        reader = (found >= 0).nonzero()[:, 0]
-        rows[tap, reader] = found[reader].to(torch.int32)
-        rows[-1 - tap, found[reader]] = reader.to(torch.int32)
-    sites.tables[key] = NeighbourTable(rows, len(sites), sites)
+    if key not in sites.tables:
+        if any(size % 2 == 0 for size in kernel):
+            raise PerceptionError(f"a submanifold kernel of {kernel}", "odd sizes: the centre tap is the cell itself")
+        steps = [[(o - k // 2) * d for o, k, d in zip(offset, kernel, dilation)] for offset in _offsets(kernel)]
+        rows = _compiled_neighbours(sites, steps) if _compiled(sites) else plain_neighbours(sites, steps)
+        sites.tables[key] = NeighbourTable(rows, len(sites), sites)
     return sites.tables[key]
 
 
@@ -79,14 +72,9 @@ def strided_table(sites: Sites, kernel: Axes, stride: Axes, padding: Axes, dilat
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(sites.spatial_shape, kernel, stride, padding, dilation)
         )
-        steps = sites.coordinates.new_tensor(stride)
-        reached = []
-        for offset in _offsets(kernel):
-            shift = sites.coordinates.new_tensor([p - o * d for o, p, d in zip(offset, padding, dilation)])
-            moved = sites.coordinates[:, 1:] + shift
-            reached.append((torch.div(moved, steps, rounding_mode="floor"), (moved % steps == 0).all(1)))
+        shifts = [[p - o * d for o, p, d in zip(offset, padding, dilation)] for offset in _offsets(kernel)]
         cell = tuple(a * b for a, b in zip(sites.stride, stride))
-        sites.tables[key] = _reach(sites, reached, shape, cell)
+        sites.tables[key] = _reach(sites, Reach((1,) * len(shape), shifts, stride, shape), cell)
     return sites.tables[key]
 
 
@@ -100,42 +88,79 @@ def transposed_table(
             (n - 1) * s - 2 * p + d * (k - 1) + 1 + extra
             for n, k, s, p, d, extra in zip(sites.spatial_shape, kernel, stride, padding, dilation, output_padding)
         )
-        everywhere = torch.ones(len(sites), dtype=torch.bool, device=sites.device)
-        scaled = sites.coordinates[:, 1:] * sites.coordinates.new_tensor(stride)
-        reached = [
-            (scaled + scaled.new_tensor([o * d - p for o, p, d in zip(offset, padding, dilation)]), everywhere)
-            for offset in _offsets(kernel)
-        ]
+        shifts = [[o * d - p for o, p, d in zip(offset, padding, dilation)] for offset in _offsets(kernel)]
         cell = tuple(max(a // b, 1) for a, b in zip(sites.stride, stride))
-        sites.tables[key] = _reach(sites, reached, shape, cell)
+        sites.tables[key] = _reach(sites, Reach(stride, shifts, (1,) * len(shape), shape), cell)
     return sites.tables[key]
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Tap t leads from cell c to (c * scale + shifts[t]) / stride, if that is whole and inside ``shape``."""
+
+    scale: Axes
+    shifts: list[list[int]]
+    stride: Axes
+    shape: Axes
+
+
+def plain_neighbours(sites: Sites, steps: list[list[int]]) -> Tensor:
+    """Rows (K, N) of the cells at each step, by binary search on any device."""
+    rows = torch.full((len(steps), len(sites)), -1, dtype=torch.int32, device=sites.device)
+    coordinates = sites.coordinates.long()
+    for tap, step in enumerate(steps):
+        rows[tap] = sites.find(coordinates + coordinates.new_tensor([0, *step])).to(torch.int32)
+    return rows
+
+
+def plain_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
+    """Keys (M,) of the cells reached, ascending, and who reached them (K, M), by sorting on any device."""
+    stride, limits = sites.coordinates.new_tensor(reach.stride), sites.coordinates.new_tensor(reach.shape)
+    scaled = sites.coordinates[:, 1:] * sites.coordinates.new_tensor(reach.scale)
+    keys, sources, taps = [], [], []
+    for tap, shift in enumerate(reach.shifts):
+        moved = scaled + scaled.new_tensor(shift)
+        target = torch.div(moved, stride, rounding_mode="floor")
+        valid = (moved % stride == 0).all(1) & ((target >= 0) & (target < limits)).all(1)
+        source = valid.nonzero()[:, 0]
+        cells = torch.cat([sites.coordinates[source, :1], target[source]], 1)
+        keys.append(linear_keys(cells, reach.shape, sites.batch_size))
+        sources.append(source)
+        taps.append(torch.full_like(source, tap))
+    distinct, position = torch.cat(keys).unique(return_inverse=True)
+    rows = torch.full((len(reach.shifts), len(distinct)), -1, dtype=torch.int32, device=sites.device)
+    rows[torch.cat(taps), position] = torch.cat(sources).to(torch.int32)
+    return distinct, rows
 
 
 def _offsets(kernel: Axes) -> Iterable[Axes]:
     return itertools.product(*(range(size) for size in kernel))
 
 
-def _reach(sites: Sites, reached: list[tuple[Tensor, Tensor]], shape: Axes, cell: Axes) -> NeighbourTable:
+def _compiled(sites: Sites) -> bool:
+    return sites.device.type == "cpu" and sites.order == "lexicographic"
+
+
+def _compiled_neighbours(sites: Sites, steps: list[list[int]]) -> Tensor:
+    shape, moves = np.array(sites.spatial_shape), np.array(steps)
+    return torch.from_numpy(table_kernels.submanifold_rows(sites.coordinates.numpy(), sites.keys.numpy(), moves, shape))
+
+
+def _reach(sites: Sites, reach: Reach, cell: Axes) -> NeighbourTable:
     """Unite the cells that the taps reach, and note who reached what."""
-    if min(shape) < 1:
+    if min(reach.shape) < 1:
         raise PerceptionError(
-            f"a grid of {sites.spatial_shape} cells shrinks to {shape}",
+            f"a grid of {sites.spatial_shape} cells shrinks to {reach.shape}",
             "at least one cell on every axis",
             "use a larger range or a smaller kernel",
         )
-    limits = sites.coordinates.new_tensor(shape)
-    batch = sites.coordinates[:, :1]
-    keys, sources = [], []
-    for target, valid in reached:
-        valid = valid & ((target >= 0) & (target < limits)).all(1)
-        source = valid.nonzero()[:, 0]
-        keys.append(linear_keys(torch.cat([batch, target], 1)[source], shape, sites.batch_size))
-        sources.append(source)
-    cells, position = torch.cat(keys).unique(return_inverse=True)
-    rows = torch.full((len(reached), len(cells)), -1, dtype=torch.int32, device=sites.device)
-    tap = torch.repeat_interleave(
-        torch.arange(len(reached), device=sites.device), torch.tensor([len(k) for k in keys], device=sites.device)
-    )
-    rows[tap, position] = torch.cat(sources).to(torch.int32)
-    output = Sites(coordinates_of(cells, shape), shape, sites.batch_size, cell, "lexicographic")
+    total = sites.batch_size * math.prod(reach.shape)
+    if _compiled(sites) and total <= table_kernels.MAXIMUM_CELLS:
+        numbers = (np.array(values) for values in (reach.scale, reach.shifts, reach.stride, reach.shape))
+        cells = table_kernels.reached_cells(sites.coordinates.numpy(), *numbers)
+        keys, rows = (torch.from_numpy(array) for array in table_kernels.number_cells(cells, total))
+    else:
+        keys, rows = plain_reach(sites, reach)
+    coordinates = coordinates_of(keys, reach.shape)
+    output = Sites(coordinates, reach.shape, sites.batch_size, cell, "lexicographic")
     return NeighbourTable(rows, len(sites), output)
