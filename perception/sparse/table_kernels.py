@@ -81,7 +81,7 @@ def number_cells(cells: np.ndarray, total: int) -> tuple[np.ndarray, np.ndarray]
             if cell >= 0:
                 words[cell >> 6] |= np.uint64(1) << np.uint64(cell & 63)
     before = np.empty(len(words), np.int32)
-    number = 0
+    number = np.int64(0)
     for word in range(len(words)):
         before[word] = number
         number += _population(words[word])
