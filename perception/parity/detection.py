@@ -83,7 +83,12 @@ def build(name: str, meta: Mapping[str, Any]) -> AnchorDetector:
 def official_weights(meta: Mapping[str, Any], golden: Path) -> tuple[dict[str, Tensor], Check]:
     """The stand-in checkpoint that the file's rule generates, and the check of its digest where one is published."""
     rule = _load_rule(golden / "golden_weights.py")
-    arrays = rule.state_dict_from_list(str(golden / "keys" / Path(meta["key_list"]).name), meta["salt"])
+    keys = golden / "keys" / Path(meta["key_list"]).name
+    if not keys.is_file():
+        raise PerceptionError(
+            f"no file {keys}", "the list of official keys", "point --golden to the folder above keys/"
+        )
+    arrays = rule.state_dict_from_list(str(keys), meta["salt"])
     hasher = hashlib.sha256()
     for key, value in arrays.items():
         hasher.update(key.encode())
