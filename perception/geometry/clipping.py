@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from perception.geometry.compiled import compiled
 
 # Four corners cut by four lines: at most four more corners.
 CORNERS = 8
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def intersection_area(a: np.ndarray, b: np.ndarray, scratch: np.ndarray) -> float:
     """Area in m2 of two rows x y z length width height heading, float64; ``scratch`` is (2, 8, 2).
 
@@ -21,7 +22,8 @@ def intersection_area(a: np.ndarray, b: np.ndarray, scratch: np.ndarray) -> floa
     if not (a[3] > 0 and a[4] > 0 and b[3] > 0 and b[4] > 0):
         return 0.0
     dx, dy = b[0] - a[0], b[1] - a[1]
-    if not math.hypot(dx, dy) < (math.hypot(a[3], a[4]) + math.hypot(b[3], b[4])) / 2:
+    reach = (math.hypot(a[3], a[4]) + math.hypot(b[3], b[4])) / 2
+    if not (reach < math.inf and math.hypot(dx, dy) < reach):
         return 0.0
     turn, back = b[6] - a[6], -a[6]
     cos, sin = math.cos(turn), math.sin(turn)
@@ -41,7 +43,7 @@ def intersection_area(a: np.ndarray, b: np.ndarray, scratch: np.ndarray) -> floa
     return _area(scratch[0], count)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cut(polygon: np.ndarray, kept: np.ndarray, count: int, axis: int, sign: float, limit: float) -> int:
     """Keep the part of a convex polygon where sign * coordinate <= limit."""
     number = 0
@@ -59,7 +61,7 @@ def _cut(polygon: np.ndarray, kept: np.ndarray, count: int, axis: int, sign: flo
     return number
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _area(polygon: np.ndarray, count: int) -> float:
     """Shoelace formula about the first corner."""
     total = 0.0
@@ -69,7 +71,7 @@ def _area(polygon: np.ndarray, count: int) -> float:
     return abs(total) / 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def intersection_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N, M) areas of all pairs."""
     scratch = np.empty((2, CORNERS, 2))
@@ -80,7 +82,7 @@ def intersection_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return areas
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def intersection_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(N,) areas of row i with row i."""
     scratch = np.empty((2, CORNERS, 2))
@@ -88,32 +90,3 @@ def intersection_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for i in range(len(a)):
         areas[i] = intersection_area(a[i], b[i], scratch)
     return areas
-
-
-@njit(cache=True, nogil=True)
-def greedy_suppression(boxes: np.ndarray, order: np.ndarray, threshold: float, maximum: int) -> np.ndarray:
-    """Indices kept, best first, of boxes visited in ``order``: overlapping a better one above threshold, a box goes."""
-    scratch = np.empty((2, CORNERS, 2))
-    radius = np.sqrt(boxes[:, 3] ** 2 + boxes[:, 4] ** 2) / 2
-    gone = np.zeros(len(order), np.bool_)
-    kept = np.empty(min(len(order), maximum), np.int64)
-    number = 0
-    for i in range(len(order)):
-        if gone[i]:
-            continue
-        if number == maximum:
-            break
-        best = order[i]
-        kept[number] = best
-        number += 1
-        area = boxes[best, 3] * boxes[best, 4]
-        for j in range(i + 1, len(order)):
-            other = order[j]
-            dx, dy = boxes[other, 0] - boxes[best, 0], boxes[other, 1] - boxes[best, 1]
-            reach = radius[best] + radius[other]
-            if gone[j] or dx * dx + dy * dy >= reach * reach:
-                continue
-            shared = intersection_area(boxes[best], boxes[other], scratch)
-            union = area + boxes[other, 3] * boxes[other, 4] - shared
-            gone[j] = shared > threshold * union
-    return kept[:number]

@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
 from perception.errors import PerceptionError
+from perception.geometry.compiled import compiled
 from perception.geometry.overlap import as_rows
 
 
@@ -37,7 +37,7 @@ def _as_points(points: Tensor) -> np.ndarray:
     return points[:, :3].detach().cpu().double().numpy()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _inside(x: float, y: float, z: float, box: np.ndarray, cos: float, sin: float) -> bool:
     dx, dy = x - box[0], y - box[1]
     return (
@@ -47,7 +47,7 @@ def _inside(x: float, y: float, z: float, box: np.ndarray, cos: float, sin: floa
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark(xyz: np.ndarray, order: np.ndarray, boxes: np.ndarray, mask: np.ndarray) -> None:
     """Points sorted by x: each box looks only at those within its radius along x."""
     for j in range(len(boxes)):
@@ -59,7 +59,7 @@ def _mark(xyz: np.ndarray, order: np.ndarray, boxes: np.ndarray, mask: np.ndarra
             mask[order[i], j] = _inside(xyz[i, 0], xyz[i, 1], xyz[i, 2], boxes[j], cos, sin)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(xyz: np.ndarray, order: np.ndarray, boxes: np.ndarray, first: np.ndarray) -> None:
     for j in range(len(boxes) - 1, -1, -1):
         radius = math.hypot(boxes[j, 3], boxes[j, 4]) / 2

@@ -69,6 +69,6 @@ def _ratio(shared: Tensor, a: Tensor, b: Tensor, aligned: bool) -> Tensor:
 
 
 def _axis_aligned(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    turned = (boxes[:, 6] - torch.floor(boxes[:, 6] / torch.pi + 0.5) * torch.pi).abs() > torch.pi / 4
+    turned = (boxes[:, 6] - torch.floor(boxes[:, 6] / torch.pi + 0.5) * torch.pi).abs() >= torch.pi / 4
     half = torch.where(turned[:, None], boxes[:, [4, 3]], boxes[:, [3, 4]]) / 2
     return boxes[:, :2] - half, boxes[:, :2] + half

@@ -31,7 +31,7 @@ def greedy_suppression(boxes: Tensor, scores: Tensor, threshold: float) -> Tenso
     first, second = torch.meshgrid(rows, rows, indexing="ij")
     shared = intersection_area(boxes[first.flatten()], boxes[second.flatten()]).view(len(boxes), -1)
     area = boxes[:, 3:5].double().prod(1)
-    above = shared > threshold * (area[:, None] + area[None] - shared)
+    above = (shared > 0) & (shared > threshold * (area[:, None] + area[None] - shared))
     kept: list[int] = []
     for row in scores.argsort(descending=True, stable=True).tolist():
         if not any(above[other, row] for other in kept):

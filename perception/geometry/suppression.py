@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.geometry.clipping import greedy_suppression
+from perception.geometry.greedy import greedy_suppression
 from perception.geometry.overlap import as_rows
 
 
@@ -16,10 +16,17 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, maximum: int | None = N
     """Indices of the boxes to keep, best first: those whose IoU with no better kept one is above ``threshold``.
 
     ``boxes`` (N, 7), ``scores`` (N,); equal scores keep the order of the rows. Runs on the CPU; the indices come back
-    on the boxes' device.
+    on the boxes' device. Boxes without area or with values that are not finite overlap nothing, so they stay.
+    Raises PerceptionError for scores that are not numbers: they have no place in an order.
     """
     if scores.shape != boxes.shape[:1]:
         raise PerceptionError(f"scores of shape {tuple(scores.shape)} for {len(boxes)} boxes", "one score a box")
+    if bool(scores.isnan().any()):
+        raise PerceptionError(
+            f"{int(scores.isnan().sum())} of {len(scores)} scores are not numbers",
+            "finite scores",
+            "drop these boxes first, and look for an overflow in the model that gave them",
+        )
     order = torch.argsort(scores.detach().cpu(), descending=True, stable=True).numpy()
     limit = len(boxes) if maximum is None else min(maximum, len(boxes))
     kept = greedy_suppression(as_rows(boxes), order, float(threshold), limit)

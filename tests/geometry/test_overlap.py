@@ -92,6 +92,17 @@ def test_boxes_without_extent_share_nothing() -> None:
     assert not torch.isnan(iou_3d(broken, solid)).any()
 
 
+@pytest.mark.parametrize(
+    "row", [[0, 0, 0, np.inf, 2, 1, 0.3], [0, 0, 0, np.inf, np.inf, 1, 0], [np.inf, 0, 0, 2, 2, 1, 0]]
+)
+def test_infinite_boxes_share_nothing_either_way_round(row: list[float]) -> None:
+    endless, solid = torch.tensor([row]), torch.tensor([[0.0, 0, 0, 2, 2, 2, 0.1]])
+    for function in (bev_intersection, bev_iou, iou_3d):
+        assert (
+            function(endless, solid).item() == function(solid, endless).item() == function(endless, endless).item() == 0
+        )
+
+
 def test_no_boxes() -> None:
     none = torch.zeros(0, 7)
     assert bev_iou(none, random_boxes(3)).shape == (0, 3)
@@ -139,3 +150,10 @@ def test_nearest_rounds_the_heading() -> None:
     turned = torch.tensor([[0.0, 0, 0, 4, 2, 1.5, 1.57], [0, 0, 0, 2, 4, 1.5, 1.5], [2, 0, 0, 4, 2, 1.5, 3.2]])
     expected = torch.tensor([[4 / 12, 1.0, 1 / 3]])
     torch.testing.assert_close(nearest_bev_iou(car, turned), expected)
+
+
+@pytest.mark.parametrize("heading", [torch.pi / 4, -torch.pi / 4])
+def test_nearest_turns_the_diagonal(heading: float) -> None:
+    """Half way between two axes the published rule (below 45 degrees stays) swaps length and width."""
+    diagonal, upright = torch.tensor([[0.0, 0, 0, 4, 2, 1, heading]]), torch.tensor([[0.0, 0, 0, 2, 4, 1, 0]])
+    assert nearest_bev_iou(diagonal, upright).item() == 1

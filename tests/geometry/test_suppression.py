@@ -20,6 +20,38 @@ def test_equals_reference(threshold: float) -> None:
     assert torch.equal(nms(boxes, scores, threshold), reference.greedy_suppression(boxes, scores, threshold))
 
 
+@pytest.mark.parametrize("threshold", [0.05, 0.3, 0.7, 0.9])
+def test_bounds_never_skip_an_overlap_above_the_threshold(threshold: float) -> None:
+    """Near copies in all sizes and turns: overlaps all around the threshold, where a bound too small would show."""
+    seeds, _ = crowded(12)
+    boxes = seeds.repeat_interleave(25, 0).double() + torch.randn(300, 7).double() * 0.2
+    boxes[:, 3:5] = boxes[:, 3:5].abs() * torch.rand(300, 2).add(0.5)
+    boxes[::7, 6] += torch.pi / 2
+    scores = torch.rand(300)
+    assert torch.equal(nms(boxes, scores, threshold), reference.greedy_suppression(boxes, scores, threshold))
+
+
+def test_equal_boxes_and_far_coordinates() -> None:
+    boxes = torch.tensor([[0.0, 0, 0, 4, 2, 1, 0.3]], dtype=torch.float64).repeat(3, 1)
+    boxes[:, :2] += 5e6
+    assert nms(boxes, torch.tensor([0.1, 0.3, 0.2]), 0.99).tolist() == [1]
+
+
+def test_boxes_without_area_neither_suppress_nor_go() -> None:
+    solid, flat, negative, broken = [5.0, 2], [0.0, 2], [-10.0, 4], [float("nan"), 2]
+    boxes = torch.tensor([[0.0, 0, 0, *size, 1, 0] for size in (solid, flat, negative, broken)])
+    scores = torch.tensor([0.9, 0.8, 0.7, 0.6])
+    assert nms(boxes, scores, 0.1).tolist() == [0, 1, 2, 3]
+    assert nms(boxes, scores.flip(0), 0.1).tolist() == [3, 2, 1, 0]
+
+
+def test_scores_that_are_not_numbers_are_refused() -> None:
+    boxes, scores = crowded(5)
+    scores[2] = float("nan")
+    with pytest.raises(PerceptionError, match="1 of 5 scores are not numbers"):
+        nms(boxes, scores, 0.5)
+
+
 def test_ties_keep_the_first_and_the_limit_cuts() -> None:
     boxes = torch.tensor([[0.0, 0, 0, 4, 2, 1, 0], [0.1, 0, 0, 4, 2, 1, 0], [50, 0, 0, 4, 2, 1, 0]])
     scores = torch.tensor([0.5, 0.5, 0.9])
