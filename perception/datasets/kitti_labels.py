@@ -10,6 +10,7 @@ import numpy as np
 from perception.errors import PerceptionError
 
 WORDS = 15  # a result line has the score as one more
+OCCLUSION_LIMIT = 99  # labels have 0 to 3; results have whatever their tool puts for unknown, mostly -1
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,10 +68,14 @@ def parse_label_lines(text: str | Iterable[str], where: str) -> KittiObjects:
 
 
 def format_label_lines(objects: KittiObjects) -> str:
-    """The lines of a result file (with score), or of a label file where scores are NaN."""
+    """The lines of a result file (with score), or of a label file where scores are NaN.
+
+    Raises PerceptionError for what could not be read again: a class of several words, numbers that are not finite.
+    """
     lines = []
     for i in range(len(objects)):
         box = (*objects.bbox[i], *objects.dimensions[i], *objects.location[i], objects.rotation_y[i])
+        _check_writable(str(objects.names[i]), (objects.truncated[i], objects.alpha[i], *box))
         words = [
             str(objects.names[i]),
             f"{objects.truncated[i]:.2f}",
@@ -82,6 +87,15 @@ def format_label_lines(objects: KittiObjects) -> str:
             words.append(f"{objects.score[i]:.6f}")
         lines.append(" ".join(words) + "\n")
     return "".join(lines)
+
+
+def _check_writable(name: str, numbers: Sequence[float]) -> None:
+    if name.split() != [name]:
+        raise PerceptionError(
+            f"the class {name!r}", "one word, as KITTI's lines are split at spaces", "rename the class"
+        )
+    if not np.isfinite(numbers).all():
+        raise PerceptionError(f"a {name} with values that are not finite", "finite numbers", "drop this object first")
 
 
 def _numbers(words: Sequence[str], where: str) -> list[float]:
@@ -97,4 +111,10 @@ def _numbers(words: Sequence[str], where: str) -> list[float]:
         values = [float("nan")]
     if not np.isfinite(values).all():
         raise PerceptionError(f"{where}: {' '.join(words)[:80]!r}", "a class and finite numbers", "correct the line")
+    if values[1] != int(values[1]) or abs(values[1]) > OCCLUSION_LIMIT:
+        raise PerceptionError(
+            f"{where}: occlusion {words[2][:20]}",
+            "0, 1, 2 or 3, or -1 for unknown",
+            "correct the third word of the line",
+        )
     return values if len(values) == WORDS else [*values, float("nan")]

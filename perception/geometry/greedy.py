@@ -36,12 +36,12 @@ def greedy_suppression(boxes: np.ndarray, order: np.ndarray, threshold: float, m
             if gone[j] or dx * dx + dy * dy >= reach * reach:
                 continue
             both = area[best] + area[other]
+            # Not positive for boxes without area, whose union may be negative.
             bound = SLACK * _most_shared(boxes, best, other, cos, sin)
             if bound <= 0 or bound < threshold * (both - bound):
                 continue
             shared = intersection_area(boxes[best], boxes[other], scratch)
-            # Boxes without area share nothing, whatever the sign of their union.
-            gone[j] = shared > 0 and shared > threshold * (both - shared)
+            gone[j] = shared > threshold * (both - shared)
     return kept[:number]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from perception.datasets.kitti_labels import KittiObjects
+from perception.errors import PerceptionError, nearest
 from perception.metrics.kitti_matching import COUNTS, OTHER, TOLERATED, count, matched_scores
 from perception.metrics.kitti_overlap import METRICS, image_overlap, overlaps
 
@@ -22,6 +23,7 @@ MINIMUM_HEIGHT = (40, 25, 25)
 MAXIMUM_OCCLUSION = (0, 1, 2)
 MAXIMUM_TRUNCATION = (0.15, 0.3, 0.5)
 RECALL_STEPS = 40
+NO_ORIENTATION = -10
 
 # Least overlap in the image, from above and in space that finds an object: the benchmark's own, and a looser one.
 STRICT: dict[str, tuple[float, float, float]] = {
@@ -65,14 +67,23 @@ class KittiReport:
                     yield f"{name} AP{suffix}@{limits}:"
                     for shown, metric in (("bbox", "image"), ("bev ", "bev"), ("3d  ", "3d"), ("aos ", "aos")):
                         prefix = _prefix(name, metric, loose)
+                        if f"{prefix}/easy" not in self.values:
+                            continue
                         points = [self.values[f"{prefix}/{level}{suffix}"] for level in DIFFICULTIES]
                         digits = 2 if metric == "aos" else 4
                         yield f"{shown} AP:" + ", ".join(f"{value:.{digits}f}" for value in points)
 
 
 def evaluate(frames: Sequence[Frame], classes: Sequence[str] = ("Car", "Pedestrian", "Cyclist")) -> KittiReport:
-    """Evaluate (labels, detections) of each frame; detections need scores, labels include DontCare regions."""
+    """Evaluate (labels, detections) of each frame; detections need scores, labels include DontCare regions.
+
+    A detector that writes alpha -10, KITTI's sign for no orientation, gets no values "aos" (the evaluator looks at the
+    first detection). Raises PerceptionError for a class that the benchmark does not know and for a detection without
+    a score.
+    """
+    _check(frames, classes)
     flat = _Flat.of(frames)
+    oriented = not len(flat.detections) or flat.detections.alpha[0] != NO_ORIENTATION
     values: dict[str, float] = {}
     objects: dict[str, int] = {}
     for name in classes:
@@ -85,7 +96,7 @@ def evaluate(frames: Sequence[Frame], classes: Sequence[str] = ("Car", "Pedestri
                     minimum = (LOOSE if loose else STRICT)[name][index]
                     precision, orientation = _curves(flat, metric, label_state, detection_state, minimum, total)
                     _store(values, _prefix(name, metric, loose), difficulty, precision)
-                    if metric == "image":
+                    if metric == "image" and oriented:
                         _store(values, _prefix(name, "aos", loose), difficulty, orientation)
     return KittiReport(values, objects, tuple(classes))
 
@@ -95,6 +106,19 @@ def ceiling(labels: Sequence[KittiObjects], classes: Sequence[str] = ("Car", "Pe
     perfect = [frame.select(frame.names != "DontCare") for frame in labels]
     scored = [replace(frame, score=np.ones(len(frame))) for frame in perfect]
     return evaluate(list(zip(labels, scored)), classes)
+
+
+def _check(frames: Sequence[Frame], classes: Sequence[str]) -> None:
+    for name in classes:
+        if name not in STRICT:
+            raise PerceptionError(f"the class {name!r}", f"one of {', '.join(STRICT)}", nearest(name, list(STRICT)))
+    for number, (_, found) in enumerate(frames):
+        if not np.isfinite(found.score).all():
+            raise PerceptionError(
+                f"detections without a score in frame {number} of {len(frames)}",
+                "(labels, detections) of each frame, every detection with a finite score",
+                "check the order of the pair, and that result lines have 16 words",
+            )
 
 
 @dataclass(frozen=True, eq=False)

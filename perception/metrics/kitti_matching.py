@@ -7,13 +7,14 @@ likewise detections and overlaps, the latter row by row of detections.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from perception.geometry.compiled import compiled
 
 # What a label or a detection is for one class and difficulty.
 COUNTS, TOLERATED, OTHER = 0, 1, -1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def matched_scores(
     overlap: np.ndarray,
     first_overlap: np.ndarray,
@@ -49,7 +50,7 @@ def matched_scores(
     return found[:number]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count(
     overlap: np.ndarray,
     first_overlap: np.ndarray,

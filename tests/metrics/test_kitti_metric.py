@@ -1,4 +1,4 @@
-"""The KITTI metric on made cases whose answer can be counted by hand, and against a plain Python form."""
+"""The KITTI metric on made cases whose answer can be counted by hand, and the lines it reads."""
 
 from __future__ import annotations
 
@@ -70,6 +70,39 @@ def test_no_frames_no_objects_no_detections() -> None:
     nothing = parse_label_lines("", "test")
     for frames in ([], [(nothing, nothing)], [(cars((0, 10.0)), nothing)], [(nothing, cars((0, 10.0), scores=[0.5]))]):
         assert set(evaluate(frames).values.values()) == {0.0}
+
+
+def test_a_detector_without_orientation_gets_none() -> None:
+    labels = [cars((0, 10.0)) for _ in range(41)]
+    found = [replace(frame, score=np.array([0.9]), alpha=np.array([-10.0])) for frame in labels]
+    report = evaluate(list(zip(labels, found)), ["Car"])
+    assert not any("aos" in key for key in report.values)
+    assert "aos" not in report.table()
+    assert "3d   AP:100.0000" in report.table()
+
+
+def test_unknown_classes_and_missing_scores_are_refused() -> None:
+    labels, found = cars((0, 10.0)), cars((0, 10.0), scores=[0.5])
+    with pytest.raises(PerceptionError, match="Cyclist"):
+        evaluate([(labels, found)], ["Cyclists"])
+    with pytest.raises(PerceptionError, match="without a score in frame 1 of 2"):
+        evaluate([(labels, found), (found, labels)])
+
+
+def test_what_could_not_be_read_again_is_not_written() -> None:
+    found = cars((0, 10.0), scores=[0.5])
+    with pytest.raises(PerceptionError, match="Person sitting"):
+        format_label_lines(replace(found, names=np.array(["Person sitting"])))
+    with pytest.raises(PerceptionError, match="not finite"):
+        format_label_lines(replace(found, location=np.full((1, 3), np.inf)))
+
+
+@pytest.mark.parametrize("occlusion", ["1e300", "0.5", "-1000"])
+def test_occlusion_is_a_small_whole_number(occlusion: str) -> None:
+    line = CAR.format(left=100, right=180, x=0, z=10)
+    assert parse_label_lines(line.replace("0.00 0", "0.00 -1"), "test").occluded.tolist() == [-1]
+    with pytest.raises(PerceptionError, match="line 1: occlusion"):
+        parse_label_lines(line.replace("0.00 0", f"0.00 {occlusion}"), "test")
 
 
 def test_lines_round_trip() -> None:
