@@ -72,6 +72,21 @@ def test_no_frames_no_objects_no_detections() -> None:
         assert set(evaluate(frames).values.values()) == {0.0}
 
 
+@pytest.mark.parametrize(
+    ("evaluated", "labelled", "reached"),
+    [("Pedestrian", "Person_sitting", 100), ("Pedestrian", "Cyclist", 50), ("Car", "Van", 100), ("Car", "Truck", 50)],
+)
+def test_only_the_like_class_is_tolerated(evaluated: str, labelled: str, reached: float) -> None:
+    """Every frame has one object that is found, and one detection of higher score on an object of the other class."""
+    text = [CAR.format(left=100 + x, right=180 + x, x=x, z=10) for x in (0, 200)]
+    labels = [line.replace("Car", name) for line, name in zip(text, (evaluated, labelled))]
+    found = [f"{line.replace('Car', evaluated)} {score}" for line, score in zip(text, (0.8, 0.9))]
+    frame = parse_label_lines(labels, "test"), parse_label_lines(found, "test")
+    values = evaluate([frame] * 41, [evaluated]).values
+    for metric in ("image", "bev", "3d"):
+        assert values[f"{evaluated}_{metric}/hard_R40"] == pytest.approx(reached)
+
+
 def test_a_detector_without_orientation_gets_none() -> None:
     labels = [cars((0, 10.0)) for _ in range(41)]
     found = [replace(frame, score=np.array([0.9]), alpha=np.array([-10.0])) for frame in labels]
