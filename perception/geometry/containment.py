@@ -56,7 +56,8 @@ def _mark(xyz: np.ndarray, order: np.ndarray, boxes: np.ndarray, mask: np.ndarra
         start = np.searchsorted(xyz[:, 0], boxes[j, 0] - radius)
         stop = np.searchsorted(xyz[:, 0], boxes[j, 0] + radius, side="right")
         for i in range(start, stop):
-            mask[order[i], j] = _inside(xyz[i, 0], xyz[i, 1], xyz[i, 2], boxes[j], cos, sin)
+            if _inside(xyz[i, 0], xyz[i, 1], xyz[i, 2], boxes[j], cos, sin):
+                mask[order[i], j] = True
 
 
 @compiled

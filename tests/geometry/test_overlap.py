@@ -131,7 +131,7 @@ def test_symmetry_bounds_and_rigid_motion(first: tuple, second: tuple, turn: flo
         assert abs(value - function(b, a).item()) < 1e-9
         assert abs(function(a, a).item() - 1) < 1e-9
         moved = [_moved(boxes, turn, shift) for boxes in (a, b)]
-        assert abs(value - function(*moved).item()) < 1e-7
+        assert abs(value - function(moved[0], moved[1]).item()) < 1e-7
     assert iou_3d(a, b).item() <= bev_iou(a, b).item() + 1e-9
 
 
