@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from perception.sparse import BatchNorm, SparseConv, SparseTensor, SubmanifoldConv
-
-
-class ConvNormReLU(nn.Module):
-    """A sparse convolution, batch normalisation and ReLU."""
-
-    def __init__(self, conv: SubmanifoldConv | SparseConv, channels: int) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm = BatchNorm(channels, eps=1e-3, momentum=0.01)
-
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        return self.conv(x).map(lambda features: self.norm(features).relu())
+from perception.sparse import ConvNormReLU, SparseConv, SparseTensor, SubmanifoldConv
 
 
 def submanifold(inputs: int, outputs: int) -> ConvNormReLU:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from perception.geometry.compiled import compiled
+from perception.compiled import compiled
 
 # Four corners cut by four lines: at most four more corners.
 CORNERS = 8

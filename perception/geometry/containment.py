@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from perception.compiled import compiled
 from perception.errors import PerceptionError
-from perception.geometry.compiled import compiled
 from perception.geometry.overlap import as_rows
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from perception.compiled import compiled
 from perception.geometry.clipping import CORNERS, intersection_area
-from perception.geometry.compiled import compiled
 
 # Bounds are taken this much too large, so that rounding never lets one skip an overlap that clipping would find.
 SLACK = 1 + 1e-9

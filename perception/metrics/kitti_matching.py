@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.geometry.compiled import compiled
+from perception.compiled import compiled
 
 # What a label or a detection is for one class and difficulty.
 COUNTS, TOLERATED, OTHER = 0, 1, -1

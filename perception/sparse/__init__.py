@@ -1,6 +1,7 @@
 """Sparse tensors: sites, neighbour tables, convolution and voxelisation."""
 
-from perception.sparse.conv import InverseConv, SparseConv, SubmanifoldConv, TransposedConv
+from perception.sparse.block import ConvNormReLU
+from perception.sparse.conv import DepthwiseConv, InverseConv, SparseConv, SubmanifoldConv, TransposedConv
 from perception.sparse.norm import BatchNorm
 from perception.sparse.sites import Sites
 from perception.sparse.tensor import SparseTensor
@@ -8,6 +9,8 @@ from perception.sparse.voxelise import DynamicVoxels, HardVoxels, VoxelGrid, dyn
 
 __all__ = [
     "BatchNorm",
+    "ConvNormReLU",
+    "DepthwiseConv",
     "DynamicVoxels",
     "HardVoxels",
     "InverseConv",

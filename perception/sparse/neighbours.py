@@ -1,16 +1,15 @@
-"""Neighbour tables: which input row each kernel tap of each output row reads.
+"""Neighbour tables of the convolutions, and the sites that they lead to.
 
-Kernel offsets are in lexicographic order of (z, y, x), the order of the weight's flattened kernel axes. Output sites
-follow spconv (Yan et al. 2018, SECOND): a strided convolution answers at every cell that any input reaches.
+Kernel offsets are in lexicographic order of (z, y, x), the order of the weight's flattened kernel axes. Two dialects
+say where a strided convolution answers: at every cell that any input reaches (spconv; Yan et al. 2018, SECOND), or
+only at the cells of the coarser grid that hold an input (MinkowskiEngine; Choy et al. 2019).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,37 +18,10 @@ from torch import Tensor
 from perception.errors import PerceptionError
 from perception.sparse import table_kernels
 from perception.sparse.sites import Sites, coordinates_of, linear_keys
+from perception.sparse.table import NeighbourTable
+from perception.threads import run_shares, split, threads
 
 Axes = tuple[int, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class NeighbourTable:
-    """``rows`` (K, number of outputs) int32: the input row of each tap, or -1. ``output`` are the sites it leads to."""
-
-    rows: Tensor
-    inputs: int
-    output: Sites
-
-    @property
-    def outputs(self) -> int:
-        return self.rows.shape[1]
-
-    @cached_property
-    def pairs(self) -> list[tuple[Tensor, Tensor]]:
-        """For each tap the (input rows, output rows) that meet, both int64, output rows ascending."""
-        found = []
-        for rows in self.rows:
-            outputs = (rows >= 0).nonzero()[:, 0]
-            found.append((rows[outputs].long(), outputs))
-        return found
-
-    def swapped(self, source: Sites) -> NeighbourTable:
-        """The table of the inverse convolution: every pair read backwards, leading to ``source``."""
-        rows = self.rows.new_full((len(self.rows), self.inputs), -1)
-        for tap, (inputs, outputs) in enumerate(self.pairs):
-            rows[tap, inputs] = outputs.to(rows.dtype)
-        return NeighbourTable(rows, self.outputs, source)
 
 
 def submanifold_table(sites: Sites, kernel: Axes, dilation: Axes) -> NeighbourTable:
@@ -58,21 +30,25 @@ def submanifold_table(sites: Sites, kernel: Axes, dilation: Axes) -> NeighbourTa
     if key not in sites.tables:
         if any(size % 2 == 0 for size in kernel):
             raise PerceptionError(f"a submanifold kernel of {kernel}", "odd sizes: the centre tap is the cell itself")
-        steps = [[(o - k // 2) * d for o, k, d in zip(offset, kernel, dilation)] for offset in _offsets(kernel)]
-        rows = _compiled_neighbours(sites, steps) if _compiled(sites) else plain_neighbours(sites, steps)
-        sites.tables[key] = NeighbourTable(rows, len(sites), sites)
+        steps = centred_steps(kernel, dilation)
+        rows = (
+            _compiled_submanifold(sites, steps, kernel, dilation)
+            if _compiled(sites)
+            else plain_neighbours(sites, steps)
+        )
+        sites.tables[key] = NeighbourTable(rows, len(sites), mirrored=True)
     return sites.tables[key]
 
 
 def strided_table(sites: Sites, kernel: Axes, stride: Axes, padding: Axes, dilation: Axes) -> NeighbourTable:
-    """Outputs at every cell o with an input at o * stride - padding + tap * dilation."""
+    """spconv's dialect: outputs at every cell o with an input at o * stride - padding + tap * dilation."""
     key = ("strided", kernel, stride, padding, dilation)
     if key not in sites.tables:
         shape = tuple(
             (n + 2 * p - d * (k - 1) - 1) // s + 1
             for n, k, s, p, d in zip(sites.spatial_shape, kernel, stride, padding, dilation)
         )
-        shifts = [[p - o * d for o, p, d in zip(offset, padding, dilation)] for offset in _offsets(kernel)]
+        shifts = tuple(tuple(p - o * d for o in range(k)) for k, p, d in zip(kernel, padding, dilation))
         cell = tuple(a * b for a, b in zip(sites.stride, stride))
         sites.tables[key] = _reach(sites, Reach((1,) * len(shape), shifts, stride, shape), cell)
     return sites.tables[key]
@@ -88,26 +64,63 @@ def transposed_table(
             (n - 1) * s - 2 * p + d * (k - 1) + 1 + extra
             for n, k, s, p, d, extra in zip(sites.spatial_shape, kernel, stride, padding, dilation, output_padding)
         )
-        shifts = [[o * d - p for o, p, d in zip(offset, padding, dilation)] for offset in _offsets(kernel)]
+        shifts = tuple(tuple(o * d - p for o in range(k)) for k, p, d in zip(kernel, padding, dilation))
         cell = tuple(max(a // b, 1) for a, b in zip(sites.stride, stride))
         sites.tables[key] = _reach(sites, Reach(stride, shifts, (1,) * len(shape), shape), cell)
     return sites.tables[key]
 
 
+def coarsened_table(sites: Sites, kernel: Axes, stride: Axes, dilation: Axes) -> NeighbourTable:
+    """MinkowskiEngine's dialect: outputs at the distinct floor(c / stride) of the inputs c alone.
+
+    Output o reads the inputs at o * stride + (tap - k // 2) * dilation, an even kernel those from tap 0 on.
+    """
+    key = ("coarsened", kernel, stride, dilation)
+    if key not in sites.tables:
+        shape = tuple(-(-n // s) for n, s in zip(sites.spatial_shape, stride))
+        cells = sites.coordinates.clone()
+        cells[:, 1:] = torch.div(cells[:, 1:], cells.new_tensor(stride), rounding_mode="floor")
+        keys = linear_keys(cells, shape, sites.batch_size).unique()
+        cell = tuple(a * b for a, b in zip(sites.stride, stride))
+        output = Sites(coordinates_of(keys, shape), shape, sites.batch_size, cell, "lexicographic")
+        steps = centred_steps(kernel, dilation)
+        find = _compiled_find if _compiled(sites) else plain_find
+        sites.tables[key] = NeighbourTable(find(sites, output, steps, stride), len(sites), output)
+    return sites.tables[key]
+
+
 @dataclass(frozen=True)
 class Reach:
-    """Tap t leads from cell c to (c * scale + shifts[t]) / stride, if that is whole and inside ``shape``."""
+    """Tap (t, u, ...) leads from cell c to (c + (shifts[0][t], shifts[1][u], ...)) / stride, c times ``scale`` first.
+
+    It leads there if that is whole and inside ``shape``. ``shifts`` has one list for each axis.
+    """
 
     scale: Axes
-    shifts: list[list[int]]
+    shifts: tuple[tuple[int, ...], ...]
     stride: Axes
     shape: Axes
+
+    @property
+    def taps(self) -> list[Axes]:
+        return list(itertools.product(*self.shifts))
+
+
+def centred_steps(kernel: Axes, dilation: Axes) -> list[list[int]]:
+    """The distance of each tap from the centre (K, d); an even kernel begins at its own cell."""
+    starts = [-(k // 2) if k % 2 else 0 for k in kernel]
+    return [[(start + o) * d for start, o, d in zip(starts, tap, dilation)] for tap in np.ndindex(*kernel)]
 
 
 def plain_neighbours(sites: Sites, steps: list[list[int]]) -> Tensor:
     """Rows (K, N) of the cells at each step, by binary search on any device."""
-    rows = torch.full((len(steps), len(sites)), -1, dtype=torch.int32, device=sites.device)
-    coordinates = sites.coordinates.long()
+    return plain_find(sites, sites, steps, (1,) * sites.dimension)
+
+
+def plain_find(sites: Sites, output: Sites, steps: list[list[int]], scale: Axes) -> Tensor:
+    """Rows (K, M) of the cells at ``output * scale + step``, by binary search on any device."""
+    rows = torch.full((len(steps), len(output)), -1, dtype=torch.int32, device=sites.device)
+    coordinates = output.coordinates.long() * output.coordinates.new_tensor([1, *scale])
     for tap, step in enumerate(steps):
         rows[tap] = sites.find(coordinates + coordinates.new_tensor([0, *step])).to(torch.int32)
     return rows
@@ -118,7 +131,7 @@ def plain_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
     stride, limits = sites.coordinates.new_tensor(reach.stride), sites.coordinates.new_tensor(reach.shape)
     scaled = sites.coordinates[:, 1:] * sites.coordinates.new_tensor(reach.scale)
     keys, sources, taps = [], [], []
-    for tap, shift in enumerate(reach.shifts):
+    for tap, shift in enumerate(reach.taps):
         moved = scaled + scaled.new_tensor(shift)
         target = torch.div(moved, stride, rounding_mode="floor")
         valid = (moved % stride == 0).all(1) & ((target >= 0) & (target < limits)).all(1)
@@ -128,22 +141,34 @@ def plain_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
         sources.append(source)
         taps.append(torch.full_like(source, tap))
     distinct, position = torch.cat(keys).unique(return_inverse=True)
-    rows = torch.full((len(reach.shifts), len(distinct)), -1, dtype=torch.int32, device=sites.device)
+    rows = torch.full((len(reach.taps), len(distinct)), -1, dtype=torch.int32, device=sites.device)
     rows[torch.cat(taps), position] = torch.cat(sources).to(torch.int32)
     return distinct, rows
-
-
-def _offsets(kernel: Axes) -> Iterable[Axes]:
-    return itertools.product(*(range(size) for size in kernel))
 
 
 def _compiled(sites: Sites) -> bool:
     return sites.device.type == "cpu" and sites.order == "lexicographic"
 
 
-def _compiled_neighbours(sites: Sites, steps: list[list[int]]) -> Tensor:
-    shape, moves = np.array(sites.spatial_shape), np.array(steps)
-    return torch.from_numpy(table_kernels.submanifold_rows(sites.coordinates.numpy(), sites.keys.numpy(), moves, shape))
+def _compiled_submanifold(sites: Sites, steps: list[list[int]], kernel: Axes, dilation: Axes) -> Tensor:
+    rows = np.empty((len(steps), len(sites)), np.int32)
+    shares = _shares(len(steps) // kernel[-1] // 2 + 1, len(sites))
+    grid = (np.array(steps), kernel[-1], dilation[-1], np.array(sites.spatial_shape))
+    common = (sites.coordinates.numpy(), sites.keys.numpy(), *grid, rows)
+    run_shares(table_kernels.submanifold_rows, [(*common, *share) for share in shares])
+    return torch.from_numpy(rows)
+
+
+def _compiled_find(sites: Sites, output: Sites, steps: list[list[int]], scale: Axes) -> Tensor:
+    rows = np.full((len(steps), len(output)), -1, np.int32)
+    arrays = (np.array(scale), np.array(steps), sites.keys.numpy(), np.array(sites.spatial_shape), rows)
+    shares = _shares(len(steps), len(output))
+    run_shares(table_kernels.merged_rows, [(output.coordinates.numpy(), *arrays, *share) for share in shares])
+    return torch.from_numpy(rows)
+
+
+def _shares(taps: int, rows: int) -> list[tuple[int, int]]:
+    return split(np.ones(taps), threads() if taps * rows > 2**17 else 1)
 
 
 def _reach(sites: Sites, reach: Reach, cell: Axes) -> NeighbourTable:
@@ -156,11 +181,32 @@ def _reach(sites: Sites, reach: Reach, cell: Axes) -> NeighbourTable:
         )
     total = sites.batch_size * math.prod(reach.shape)
     if _compiled(sites) and total <= table_kernels.MAXIMUM_CELLS:
-        numbers = (np.array(values) for values in (reach.scale, reach.shifts, reach.stride, reach.shape))
-        cells = table_kernels.reached_cells(sites.coordinates.numpy(), *numbers)
-        keys, rows = (torch.from_numpy(array) for array in table_kernels.number_cells(cells, total))
+        keys, rows = compiled_reach(sites, reach)
     else:
         keys, rows = plain_reach(sites, reach)
     coordinates = coordinates_of(keys, reach.shape)
     output = Sites(coordinates, reach.shape, sites.batch_size, cell, "lexicographic")
     return NeighbourTable(rows, len(sites), output)
+
+
+def compiled_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
+    """What ``plain_reach`` answers, for sites on the CPU in lexicographic order."""
+    longest = max(map(len, reach.shifts))
+    shifts = np.zeros((len(reach.shifts), longest), np.int64)
+    for axis, values in enumerate(reach.shifts):
+        shifts[axis, : len(values)] = values
+    numbers = [np.array(values) for values in (reach.scale, reach.stride, reach.shape)]
+    kernel = np.array([len(values) for values in reach.shifts])
+    most = math.prod(_most_valid(*axis) for axis in zip(reach.scale, reach.shifts, reach.stride))
+    cells, taps = np.empty((len(sites), most), np.int64), np.empty((len(sites), most), np.int32)
+    shares = split(np.ones(len(sites)), threads() if cells.size > 2**15 else 1)
+    common = (sites.coordinates.numpy(), shifts, kernel, *numbers, cells, taps)
+    run_shares(table_kernels.reached_cells, [(*common, *share) for share in shares])
+    total = sites.batch_size * math.prod(reach.shape)
+    keys, rows = table_kernels.number_cells(cells, taps, len(reach.taps), total)
+    return torch.from_numpy(keys), torch.from_numpy(rows)
+
+
+def _most_valid(scale: int, shifts: tuple[int, ...], stride: int) -> int:
+    """How many taps along an axis lead from one cell to whole cells, at most."""
+    return max(sum((cell * scale + shift) % stride == 0 for shift in shifts) for cell in range(stride))

@@ -18,3 +18,10 @@ class BatchNorm(nn.BatchNorm1d):
                 features, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
             )
         return super().forward(features)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """``scale`` and ``shift`` (C,) that do what the layer does in use."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        scale = self.weight / (self.running_var + self.eps).sqrt()
+        return scale, self.bias - self.running_mean * scale

@@ -14,7 +14,7 @@ from torch import Tensor
 from perception.errors import PerceptionError
 
 if TYPE_CHECKING:
-    from perception.sparse.neighbours import NeighbourTable
+    from perception.sparse.table import NeighbourTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,8 @@ class Sites:
     """Occupied cells of a batch of grids.
 
     ``coordinates`` (N, 1 + d) int32: batch, then z y x (d = 3) or y x (d = 2). ``stride`` is the size of a cell of
-    this grid in cells of the finest one. Rows in ``lexicographic`` order are ascending in (batch, z, y, x).
+    this grid in cells of the finest one. Rows in ``lexicographic`` order are ascending in (batch, z, y, x),
+    those in ``morton`` order in their Morton keys.
     Coordinates are unique and inside ``spatial_shape``: make instances with ``Sites.of``, which checks it.
     """
 
@@ -30,7 +31,7 @@ class Sites:
     spatial_shape: tuple[int, ...]
     batch_size: int
     stride: tuple[int, ...]
-    order: Literal["lexicographic", "given"]
+    order: Literal["lexicographic", "morton", "given"]
     tables: dict[Hashable, NeighbourTable] = field(default_factory=dict, repr=False)
 
     @classmethod

@@ -9,28 +9,61 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError, nearest
-from perception.sparse.engines.reference import convolve as reference
-from perception.sparse.neighbours import NeighbourTable
+from perception.sparse.engines import cpu, cpu_depthwise, reference
+from perception.sparse.table import NeighbourTable
 
 Engine = Callable[[Tensor, Tensor, NeighbourTable], Tensor]
 
-ENGINES: dict[str, Engine] = {"reference": reference}
+ENGINES: dict[str, Engine] = {"reference": reference.convolve, "cpu": cpu.convolve}
 SETTING = "PERCEPTION_SPARSE_ENGINE"
 
 
 def choose(features: Tensor) -> str:
-    """Name of the engine for these features: the environment's PERCEPTION_SPARSE_ENGINE, else by device and shape."""
+    """Name of the engine for these features: the environment's PERCEPTION_SPARSE_ENGINE, else by device."""
+    on_cpu = features.device.type == "cpu"
     wanted = os.environ.get(SETTING)
     if wanted is None:
-        return "reference"
+        return "cpu" if on_cpu else "reference"
     if wanted not in ENGINES:
         raise PerceptionError(f"{SETTING}={wanted}", "the name of a sparse engine", nearest(wanted, ENGINES))
+    if wanted == "cpu" and not on_cpu:
+        raise PerceptionError(f"{SETTING}=cpu for features on {features.device}", "an engine for that device")
     return wanted
 
 
+@torch.compiler.disable
 def convolve(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
-    """Sparse convolution by the chosen engine: features (N, C_in), weight (C_out, K, C_in) -> (M, C_out)."""
-    return ENGINES[choose(features)](features, weight, table)
+    """Sparse convolution by the chosen engine: features (N, C_in), weight (C_out, K, C_in) -> (M, C_out).
+
+    Under autocast both are rounded to its precision first, as torch's own convolutions do; sums are in float32.
+    """
+    kind = features.device.type
+    if torch.is_autocast_enabled(kind):
+        low = torch.get_autocast_dtype(kind)
+        features, weight = features.to(low), weight.to(low)
+    with torch.autocast(kind, enabled=False):
+        return ENGINES[choose(features)](features, weight.to(features.dtype), table)
+
+
+@torch.compiler.disable
+def convolve_depthwise(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    """Sparse convolution of each channel by itself: features (N, C), weight (C, K) -> (M, C)."""
+    kind = features.device.type
+    with torch.autocast(kind, enabled=False):
+        engine = cpu_depthwise if choose(features) == "cpu" else reference
+        return engine.convolve_depthwise(features, weight.to(features.dtype), table)
+
+
+@torch.compiler.disable
+def convolve_fused(
+    features: Tensor, weight: Tensor, table: NeighbourTable, scale: Tensor, shift: Tensor, rectify: bool
+) -> Tensor:
+    """Convolution, times ``scale`` plus ``shift`` (C_out), then ReLU if ``rectify``: for use without gradients."""
+    if choose(features) == "cpu":
+        return cpu.convolve_fused(features, weight, table, scale, shift, rectify)
+    output = convolve(features, weight, table) * scale + shift
+    return output.relu() if rectify else output

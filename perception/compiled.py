@@ -1,4 +1,4 @@
-"""Compilation of the box kernels: at the first call, kept on disk wherever a folder can be written."""
+"""Compilation of loops in numba: at the first call, kept on disk wherever a folder can be written."""
 
 from __future__ import annotations
 

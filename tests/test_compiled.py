@@ -6,7 +6,7 @@ import subprocess
 import sys
 from typing import Any
 
-from perception.geometry.compiled import compiled
+from perception.compiled import compiled
 
 
 def test_compiles_without_a_cache_folder() -> None:
