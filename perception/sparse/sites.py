@@ -112,16 +112,38 @@ class Sites:
 
 def linear_keys(coordinates: Tensor, spatial_shape: Sequence[int], batch_size: int) -> Tensor:
     """Cells as numbers, (N,) int64: batch major, last axis fastest. Raises before a key could overflow."""
+    check_cells(spatial_shape, batch_size)
+    keys = coordinates[:, 0].long()
+    for axis, size in enumerate(spatial_shape, start=1):
+        keys = keys * size + coordinates[:, axis]
+    return keys
+
+
+def lexicographic_order(coordinates: Tensor) -> Tensor:
+    """The rows in ascending order of their columns, the first column first: (N,) int64; equal rows keep their order."""
+    if not len(coordinates):
+        return coordinates.new_zeros(0, dtype=torch.int64)
+    low, high = coordinates.amin(0).tolist(), coordinates.amax(0).tolist()
+    spans = [int(b) - int(a) + 1 for a, b in zip(low, high)]
+    if math.prod(spans) < 2**63:
+        keys = coordinates[:, 0].long() - int(low[0])
+        for axis in range(1, coordinates.shape[1]):
+            keys = keys * spans[axis] + (coordinates[:, axis].long() - int(low[axis]))
+        return keys.argsort(stable=True)
+    order = torch.arange(len(coordinates), device=coordinates.device)
+    for axis in reversed(range(coordinates.shape[1])):  # stable sorts from the least significant axis up
+        order = order[coordinates[order, axis].sort(stable=True).indices]
+    return order
+
+
+def check_cells(spatial_shape: Sequence[int], batch_size: int) -> None:
+    """Raise PerceptionError for grids with more cells than an int64 can number."""
     if batch_size * math.prod(spatial_shape) >= 2**63:
         raise PerceptionError(
             f"a grid of {batch_size} x {' x '.join(map(str, spatial_shape))} cells",
             "fewer than 2^63 cells",
             "use larger voxels or a smaller range",
         )
-    keys = coordinates[:, 0].long()
-    for axis, size in enumerate(spatial_shape, start=1):
-        keys = keys * size + coordinates[:, axis]
-    return keys
 
 
 def coordinates_of(keys: Tensor, spatial_shape: Sequence[int]) -> Tensor:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.sparse.sites import Sites
+from perception.sparse.sites import Sites, lexicographic_order
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +28,7 @@ class SparseTensor:
     @classmethod
     def of(cls, features: Tensor, coordinates: Tensor, spatial_shape: Sequence[int], batch_size: int) -> SparseTensor:
         """Sort rows lexicographically (neighbours in memory are then neighbours in space) and check them."""
-        columns = [coordinates[:, axis] for axis in range(coordinates.shape[1])]
-        order = torch.arange(len(coordinates), device=coordinates.device)
-        for column in reversed(columns):  # stable sorts from the least significant axis: no key that could overflow
-            order = order[column[order].sort(stable=True).indices]
+        order = lexicographic_order(coordinates)
         return cls(features[order], Sites.of(coordinates[order], spatial_shape, batch_size))
 
     def __len__(self) -> int:

@@ -1,16 +1,21 @@
-"""Points to voxels: hard (capped, first come) as OpenPCDet and spconv do it, and dynamic (no caps)."""
+"""Points to voxels: hard (capped, first come) as OpenPCDet and spconv do it, and dynamic (no caps).
+
+Each has a plain form on any device and, on the CPU, a compiled one that passes over the points once.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.points import PointBatch
-from perception.sparse.sites import coordinates_of, linear_keys
+from perception.sparse.sites import check_cells, coordinates_of, linear_keys
+from perception.sparse.voxelise_kernels import fill_voxels, group_points
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,33 @@ class DynamicVoxels:
 
 def hard_voxelise(points: PointBatch, grid: VoxelGrid, max_points: int, max_voxels: int) -> HardVoxels:
     """Voxels in the order of their first point, each with its first ``max_points``, up to ``max_voxels`` a sample."""
+    if not _compiled(points):
+        return plain_hard_voxelise(points, grid, max_points, max_voxels)
+    voxel, keys = _grouped(points, grid, max_voxels)
+    values = points.values.numpy()
+    padded = np.zeros((len(keys), max_points, values.shape[1]), np.float32)
+    counts = np.zeros(len(keys), np.int64)
+    clipped = fill_voxels(values, voxel, padded, counts)
+    coordinates = coordinates_of(torch.from_numpy(keys), grid.shape)
+    return HardVoxels(torch.from_numpy(padded), torch.from_numpy(counts), coordinates, points.batch_size, clipped)
+
+
+def dynamic_voxelise(points: PointBatch, grid: VoxelGrid) -> DynamicVoxels:
+    """All points in range, grouped by voxel; voxels in lexicographic order."""
+    if not _compiled(points):
+        return plain_dynamic_voxelise(points, grid)
+    arrival, keys = _grouped(points, grid, len(points.values))
+    order = np.argsort(keys)
+    rank = np.empty(len(keys), np.int64)
+    rank[order] = np.arange(len(keys))
+    inside = arrival >= 0
+    kept = points.values if inside.all() else points.values[torch.from_numpy(inside)]
+    voxel = torch.from_numpy(rank[arrival[inside]])
+    return DynamicVoxels(kept, voxel, coordinates_of(torch.from_numpy(keys[order]), grid.shape), points.batch_size)
+
+
+def plain_hard_voxelise(points: PointBatch, grid: VoxelGrid, max_points: int, max_voxels: int) -> HardVoxels:
+    """``hard_voxelise`` by sorting, on any device."""
     cell, inside = grid.cells(points.xyz)
     values, sample, cell = points.values[inside], points.sample[inside], cell[inside]
     keys = linear_keys(torch.cat([sample[:, None], cell], 1), grid.shape, points.batch_size)
@@ -101,12 +133,24 @@ def hard_voxelise(points: PointBatch, grid: VoxelGrid, max_points: int, max_voxe
     return HardVoxels(padded, counts, coordinates, points.batch_size, int((~kept).sum()))
 
 
-def dynamic_voxelise(points: PointBatch, grid: VoxelGrid) -> DynamicVoxels:
-    """All points in range, grouped by voxel; voxels in lexicographic order."""
+def plain_dynamic_voxelise(points: PointBatch, grid: VoxelGrid) -> DynamicVoxels:
+    """``dynamic_voxelise`` by sorting, on any device."""
     cell, inside = grid.cells(points.xyz)
     keys = linear_keys(torch.cat([points.sample[inside, None], cell[inside]], 1), grid.shape, points.batch_size)
     occupied, voxel = keys.unique(return_inverse=True)
     return DynamicVoxels(points.values[inside], voxel, coordinates_of(occupied, grid.shape), points.batch_size)
+
+
+def _compiled(points: PointBatch) -> bool:
+    values = points.values
+    return values.device.type == "cpu" and values.dtype == torch.float32 and not values.requires_grad
+
+
+def _grouped(points: PointBatch, grid: VoxelGrid, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    check_cells(grid.shape, points.batch_size)
+    low, size = np.array(grid.point_range[:3], np.float32), np.array(grid.voxel_size, np.float32)
+    cap = np.full(points.batch_size, max_voxels, np.int64)
+    return group_points(points.values.numpy(), points.sample.numpy(), low, size, np.array(grid.shape), cap)
 
 
 def _run_starts(ordered: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 
 from perception.errors import PerceptionError
 from perception.sparse import Sites, SparseTensor
-from perception.sparse.sites import coordinates_of, linear_keys
+from perception.sparse.sites import coordinates_of, lexicographic_order, linear_keys
 
 
 def test_out_of_range_names_the_row() -> None:
@@ -64,3 +64,13 @@ def test_features_must_match_sites() -> None:
     sites = Sites.of(torch.tensor([[0, 0, 0]]), (3, 3), 1)
     with pytest.raises(PerceptionError, match="for 1 sites"):
         SparseTensor(torch.zeros(2, 3), sites)
+
+
+def test_rows_are_ordered_whatever_the_span() -> None:
+    """One key where it fits in 64 bits, else one sort for each column."""
+    small = torch.randint(-5, 5, (300, 4), dtype=torch.int32)
+    huge = torch.randint(-(2**30), 2**30, (300, 4), dtype=torch.int32)
+    huge[::2, 0] = 3
+    for coordinates in (small, huge, small[:0]):
+        ordered = coordinates[lexicographic_order(coordinates)].tolist()
+        assert ordered == sorted(coordinates.tolist())

@@ -8,6 +8,7 @@ import torch
 from perception.errors import PerceptionError
 from perception.points import PointBatch
 from perception.sparse import VoxelGrid, dynamic_voxelise, hard_voxelise
+from perception.sparse.voxelise import plain_dynamic_voxelise, plain_hard_voxelise
 
 GRID = VoxelGrid((0.0, -2.0, -1.0, 4.0, 2.0, 1.0), (0.5, 0.5, 1.0))
 
@@ -85,3 +86,29 @@ def test_borders() -> None:
 def test_impossible_grid() -> None:
     with pytest.raises(PerceptionError, match="minimum below maximum"):
         VoxelGrid((1.0, 0.0, 0.0, 0.0, 1.0, 1.0), (0.1, 0.1, 0.1))
+
+
+@pytest.mark.parametrize("count", [0, 1, 5000])
+@pytest.mark.parametrize("max_voxels", [0, 90, 20_000])
+def test_compiled_equals_plain(count: int, max_voxels: int) -> None:
+    """Points on the borders of cells too, and some that are no numbers: both divide in float32."""
+    grid = VoxelGrid((0.0, -2.0, -1.0, 4.0, 2.0, 1.0), (0.05, 0.1, 0.2))
+    points = random_points(count)
+    points.values[::3, :3] = (points.values[::3, :3] / 0.05).round() * 0.05
+    points.values[7:8, 1] = float("nan")
+    points.values[8:9, 0] = float("inf")
+    ours, plain = (f(points, grid, 3, max_voxels) for f in (hard_voxelise, plain_hard_voxelise))
+    for name in ("points", "counts", "coordinates"):
+        assert torch.equal(getattr(ours, name), getattr(plain, name)), name
+    assert (ours.clipped, ours.batch_size) == (plain.clipped, 3)
+    moving, still = dynamic_voxelise(points, grid), plain_dynamic_voxelise(points, grid)
+    for name in ("points", "voxel", "coordinates"):
+        assert torch.equal(getattr(moving, name), getattr(still, name)), name
+
+
+def test_gradients_reach_the_points_through_the_plain_form() -> None:
+    points = random_points()
+    wanted = PointBatch(points.values.requires_grad_(), points.sample, points.batch_size)
+    hard_voxelise(wanted, GRID, 3, 100).points.sum().backward()
+    assert points.values.grad is not None
+    assert bool(points.values.grad.any())
