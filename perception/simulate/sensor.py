@@ -45,6 +45,9 @@ class Lidar:
 # It reaches 120 m, but the scans of KITTI end at 80 m.
 HDL64 = Lidar(tuple(2.0 - i / 3 for i in range(32)) + tuple(-8.83 - i / 2 for i in range(32)))
 
+# Velodyne HDL-32E user's manual: 32 lasers from +10.67 down to -30.67 degrees, four thirds of a degree apart, 70 m.
+HDL32 = Lidar(tuple(10.67 - i * 4 / 3 for i in range(32)), azimuth_step=0.332, height=1.84, reach=70.0)
+
 KITTI_CAMERA_SECTOR = 81.2
 """Horizontal field of view in degrees of KITTI's colour camera 2: 2 atan(1242 / 2 / 721)."""
 

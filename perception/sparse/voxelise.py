@@ -15,7 +15,8 @@ from torch import Tensor
 from perception.errors import PerceptionError
 from perception.points import PointBatch
 from perception.sparse.sites import check_cells, coordinates_of, linear_keys
-from perception.sparse.voxelise_kernels import fill_voxels, group_points
+from perception.sparse.voxelise_kernels import fill_voxels, group_points, point_keys
+from perception.threads import run_shares, split, threads
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,11 @@ def hard_voxelise(points: PointBatch, grid: VoxelGrid, max_points: int, max_voxe
         return plain_hard_voxelise(points, grid, max_points, max_voxels)
     voxel, keys = _grouped(points, grid, max_voxels)
     values = points.values.numpy()
-    padded = np.zeros((len(keys), max_points, values.shape[1]), np.float32)
+    padded = np.empty((len(keys), max_points, values.shape[1]), np.float32)
     counts = np.zeros(len(keys), np.int64)
-    clipped = fill_voxels(values, voxel, padded, counts)
-    coordinates = coordinates_of(torch.from_numpy(keys), grid.shape)
-    return HardVoxels(torch.from_numpy(padded), torch.from_numpy(counts), coordinates, points.batch_size, clipped)
+    coordinates, clipped = fill_voxels(values, voxel, keys, grid.shape, padded, counts)
+    filled, number, cells = (torch.from_numpy(array) for array in (padded, counts, coordinates))
+    return HardVoxels(filled, number, cells, points.batch_size, clipped)
 
 
 def dynamic_voxelise(points: PointBatch, grid: VoxelGrid) -> DynamicVoxels:
@@ -148,9 +149,14 @@ def _compiled(points: PointBatch) -> bool:
 
 def _grouped(points: PointBatch, grid: VoxelGrid, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
     check_cells(grid.shape, points.batch_size)
-    low, size = np.array(grid.point_range[:3], np.float32), np.array(grid.voxel_size, np.float32)
+    low = tuple(np.float32(value) for value in grid.point_range[:3])
+    size = tuple(np.float32(value) for value in grid.voxel_size)
     cap = np.full(points.batch_size, max_voxels, np.int64)
-    return group_points(points.values.numpy(), points.sample.numpy(), low, size, np.array(grid.shape), cap)
+    sample, keys = points.sample.numpy(), np.empty(len(points.values), np.int64)
+    shares = split(np.ones(len(keys)), threads() if len(keys) > 2**16 else 1)
+    common = (points.values.numpy(), sample, low, size, grid.shape, keys)
+    run_shares(point_keys, [(*common, *share) for share in shares])
+    return group_points(keys, sample, cap)
 
 
 def _run_starts(ordered: Tensor) -> Tensor:

@@ -10,76 +10,144 @@ OUTSIDE, DROPPED = -1, -2
 
 
 @compiled
-def group_points(
-    values: np.ndarray, sample: np.ndarray, low: np.ndarray, size: np.ndarray, shape: np.ndarray, cap: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The voxel of each point (N,) int32, ``OUTSIDE`` the grid or ``DROPPED``, and the voxels' keys (M,) int64.
+def point_keys(
+    values: np.ndarray,
+    sample: np.ndarray,
+    low: tuple[float, float, float],
+    size: tuple[float, float, float],
+    shape: tuple[int, int, int],
+    keys: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    """The cell of points first .. last as a number, or -1 outside the grid: ``keys`` (N,) int64.
 
-    ``values`` (N, 3 or more) and ``low``, ``size`` (3,) of x, y, z float32; ``shape`` (3,) cells of z, y, x. Voxels
-    come in the order of their first points, the first ``cap[b]`` of sample b; points of later ones are dropped.
+    ``values`` (N, 3 or more) and ``low``, ``size`` (3,) of x, y, z float32; ``shape`` (3,) cells of z, y, x.
     """
-    number = len(values)
-    voxel = np.empty(number, np.int32)
-    room = 1024
-    keys = np.empty(room, np.int64)
-    # Open addressing: the table holds the row of a key, and grows with the voxels, not with the points.
-    bits = 12
-    table = np.full(1 << bits, -1, np.int32)
-    used = np.zeros(len(cap), np.int64)
-    rows = 0
-    for point in range(number):
-        x = np.floor((values[point, 0] - low[0]) / size[0])
-        y = np.floor((values[point, 1] - low[1]) / size[1])
-        z = np.floor((values[point, 2] - low[2]) / size[2])
-        if not (0 <= x < shape[2] and 0 <= y < shape[1] and 0 <= z < shape[0]):
-            voxel[point] = OUTSIDE
-            continue
-        owner = sample[point]
-        key = ((owner * shape[0] + np.int64(z)) * shape[1] + np.int64(y)) * shape[2] + np.int64(x)
-        slot = _slot(key, bits)
-        while table[slot] >= 0 and keys[table[slot]] != key:
-            slot = (slot + 1) & (len(table) - 1)
-        row = table[slot]
-        if row < 0:
-            if used[owner] >= cap[owner]:
-                voxel[point] = DROPPED
-                continue
-            used[owner] += 1
-            if rows == room:
-                room *= 2
-                more = np.empty(room, np.int64)
-                more[:rows] = keys
-                keys = more
-            row = np.int32(rows)
-            keys[rows] = key
-            table[slot] = row
-            rows += 1
-            if 2 * rows > len(table):
-                bits += 1
-                table = np.full(1 << bits, -1, np.int32)
-                for old in range(rows):
-                    slot = _slot(keys[old], bits)
-                    while table[slot] >= 0:
-                        slot = (slot + 1) & (len(table) - 1)
-                    table[slot] = old
-        voxel[point] = row
-    return voxel, keys[:rows].copy()
+    # Names of their own, since nobody but us knows that ``keys`` does not overlap these arrays.
+    x_low, y_low, z_low = low
+    x_size, y_size, z_size = size
+    depth, height, width = shape
+    for point in range(first, last):
+        x = np.floor((values[point, 0] - x_low) / x_size)
+        y = np.floor((values[point, 1] - y_low) / y_size)
+        z = np.floor((values[point, 2] - z_low) / z_size)
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & (z >= 0) & (z < depth)
+        key = ((sample[point] * depth + np.int64(z)) * height + np.int64(y)) * width + np.int64(x)
+        keys[point] = key if inside else np.int64(-1)
 
 
 @compiled
-def fill_voxels(values: np.ndarray, voxel: np.ndarray, padded: np.ndarray, counts: np.ndarray) -> int:
-    """Copy the first points of each voxel to ``padded`` (M, most, C) and count them; how many points were left out."""
-    most = padded.shape[1]
+def group_points(point_key: np.ndarray, sample: np.ndarray, cap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The voxel of each point (N,) int32, ``OUTSIDE`` the grid or ``DROPPED``, and the voxels' keys (M,) int64.
+
+    Voxels come in the order of their first points, the first ``cap[b]`` of sample b; points of later ones are dropped.
+    """
+    number = len(point_key)
+    voxel, keys, used = np.empty(number, np.int32), np.empty(number, np.int64), np.zeros(len(cap), np.int64)
+    # Open addressing: the table holds the row of a key. It starts as large as a second-level cache at most, and grows
+    # with the voxels, not with the points, so that a point costs the same among fifty million as among a few.
+    bits = 12
+    while bits < 17 and (1 << bits) < number:
+        bits += 1
+    table = np.full(1 << bits, -1, np.int32)
+    rows = done = 0
+    while True:
+        done, rows = _group(point_key, sample, cap, used, voxel, keys, table, bits, done, rows)
+        if done == number:
+            return voxel, keys[:rows].copy()
+        bits += 2
+        table = _rehash(keys, rows, bits)
+
+
+@compiled
+def _group(
+    point_key: np.ndarray,
+    sample: np.ndarray,
+    cap: np.ndarray,
+    used: np.ndarray,
+    voxel: np.ndarray,
+    keys: np.ndarray,
+    table: np.ndarray,
+    bits: int,
+    first: int,
+    rows: int,
+) -> tuple[int, int]:
+    """Go on from point ``first`` until all are done or the table is half full: (points done, voxels)."""
+    # A function of its own: an array that is assigned anew in a loop costs counting of references at every access.
+    mask, room = len(table) - 1, len(table) // 2
+    for point in range(first, len(point_key)):
+        key = point_key[point]
+        slot = _slot(key, bits)
+        row = table[slot]
+        while row >= 0 and keys[row] != key:
+            slot = (slot + 1) & mask
+            row = table[slot]
+        if row < 0:
+            owner = sample[point]
+            if key < 0:
+                row = np.int32(OUTSIDE)
+            elif used[owner] >= cap[owner]:
+                row = np.int32(DROPPED)
+            elif rows == room:
+                return point, rows
+            else:
+                used[owner] += 1
+                row = np.int32(rows)
+                keys[rows] = key
+                table[slot] = row
+                rows += 1
+        voxel[point] = row
+    return len(point_key), rows
+
+
+@compiled
+def _rehash(keys: np.ndarray, rows: int, bits: int) -> np.ndarray:
+    table = np.full(1 << bits, -1, np.int32)
+    for row in range(rows):
+        slot = _slot(keys[row], bits)
+        while table[slot] >= 0:
+            slot = (slot + 1) & (len(table) - 1)
+        table[slot] = row
+    return table
+
+
+@compiled
+def fill_voxels(
+    values: np.ndarray,
+    voxel: np.ndarray,
+    keys: np.ndarray,
+    shape: tuple[int, int, int],
+    padded: np.ndarray,
+    counts: np.ndarray,
+) -> tuple[np.ndarray, int]:
+    """Copy the first points of each voxel to ``padded`` (M, most, C), zeros behind them, and count them in ``counts``.
+
+    The answer is the voxels' coordinates (M, 4) int32 and how many points were left out.
+    """
+    most, columns = padded.shape[1], padded.shape[2]
+    flat = padded.reshape(len(padded), most * columns)
     clipped = 0
     for point in range(len(voxel)):
         row = voxel[point]
         if row >= 0 and counts[row] < most:
-            for column in range(values.shape[1]):
-                padded[row, counts[row], column] = values[point, column]
+            place = counts[row] * columns
+            for column in range(columns):
+                flat[row, place + column] = values[point, column]
             counts[row] += 1
         elif row != OUTSIDE:
             clipped += 1
-    return clipped
+    coordinates = np.empty((len(keys), 4), np.int32)
+    depth, height, width = shape
+    for row in range(len(keys)):
+        flat[row, counts[row] * columns :] = 0
+        line = keys[row] // width
+        layer = line // height
+        coordinates[row, 0] = layer // depth
+        coordinates[row, 1] = layer - coordinates[row, 0] * depth
+        coordinates[row, 2] = line - layer * height
+        coordinates[row, 3] = keys[row] - line * width
+    return coordinates, clipped
 
 
 @compiled
