@@ -18,7 +18,6 @@ import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,7 @@ def _backbone(kind: str, x: SparseTensor, peer: Any, options: argparse.Namespace
         result: Tensor = theirs(x.features, x.coordinates, x.sites.spatial_shape, x.sites.batch_size)[0]
         return result
 
-    products = _recorded(ours.eval(), fresh())
+    products = recorded(ours.eval(), fresh())
     with torch.inference_mode():
         if theirs is not None:
             theirs.eval()
@@ -150,18 +149,8 @@ def _backbone(kind: str, x: SparseTensor, peer: Any, options: argparse.Namespace
     )
 
 
-@contextmanager
-def _patched(record: Callable[..., Tensor]) -> Iterator[None]:
-    kept = conv.convolve
-    conv.convolve = record  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        conv.convolve = kept
-
-
-def _recorded(backbone: nn.Module, x: SparseTensor) -> list[tuple[Tensor, NeighbourTable]]:
-    """Weights and tables of all products of one pass."""
+def recorded(backbone: nn.Module, x: SparseTensor) -> list[tuple[Tensor, NeighbourTable]]:
+    """Weights (C_out, K, C_in) and tables of all products of one pass, in order."""
     products: list[tuple[Tensor, NeighbourTable]] = []
     kept = conv.convolve
 
@@ -169,8 +158,11 @@ def _recorded(backbone: nn.Module, x: SparseTensor) -> list[tuple[Tensor, Neighb
         products.append((weight.detach(), table))
         return kept(features, weight, table)
 
-    with _patched(record):
+    conv.convolve = record
+    try:
         backbone(x)
+    finally:
+        conv.convolve = kept
     return products
 
 
