@@ -147,24 +147,58 @@ def plain_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
 
 
 def _compiled(sites: Sites) -> bool:
-    return sites.device.type == "cpu" and sites.order == "lexicographic"
+    return sites.device.type == "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class _Ascending:
+    """Sites in lexicographic order, whatever their own; ``rows`` (N,) says where each came from, None for in place."""
+
+    coordinates: np.ndarray
+    keys: np.ndarray
+    rows: Tensor | None
+
+    @classmethod
+    def of(cls, sites: Sites) -> _Ascending:
+        if sites.order == "lexicographic":
+            return cls(sites.coordinates.numpy(), sites.keys.numpy(), None)
+        keys, rows = sites.sorted_keys
+        return cls(sites.coordinates[rows].numpy(), keys.numpy(), rows)
+
+    def inputs(self, table: np.ndarray) -> Tensor:
+        """A table whose entries count ascending sites, in the rows that the sites really have."""
+        found = torch.from_numpy(table)
+        if self.rows is None:
+            return found
+        return torch.where(found >= 0, self.rows.to(torch.int32)[found.clamp(min=0).long()], -1)
+
+    def outputs(self, table: Tensor) -> Tensor:
+        """The same for a table whose columns are ascending sites."""
+        if self.rows is None:
+            return table
+        moved = torch.empty_like(table)
+        moved[:, self.rows] = table
+        return moved
 
 
 def _compiled_submanifold(sites: Sites, steps: list[list[int]], kernel: Axes, dilation: Axes) -> Tensor:
+    ascending = _Ascending.of(sites)
     rows = np.empty((len(steps), len(sites)), np.int32)
     shares = _shares(len(steps) // kernel[-1] // 2 + 1, len(sites))
     grid = (np.array(steps), kernel[-1], dilation[-1], np.array(sites.spatial_shape))
-    common = (sites.coordinates.numpy(), sites.keys.numpy(), *grid, rows)
+    common = (ascending.coordinates, ascending.keys, *grid, rows)
     run_shares(table_kernels.submanifold_rows, [(*common, *share) for share in shares])
-    return torch.from_numpy(rows)
+    return ascending.outputs(ascending.inputs(rows))
 
 
 def _compiled_find(sites: Sites, output: Sites, steps: list[list[int]], scale: Axes) -> Tensor:
+    """What ``plain_find`` answers, for outputs in lexicographic order."""
+    ascending = _Ascending.of(sites)
     rows = np.full((len(steps), len(output)), -1, np.int32)
-    arrays = (np.array(scale), np.array(steps), sites.keys.numpy(), np.array(sites.spatial_shape), rows)
+    arrays = (np.array(scale), np.array(steps), ascending.keys, np.array(sites.spatial_shape), rows)
     shares = _shares(len(steps), len(output))
     run_shares(table_kernels.merged_rows, [(output.coordinates.numpy(), *arrays, *share) for share in shares])
-    return torch.from_numpy(rows)
+    return ascending.inputs(rows)
 
 
 def _shares(taps: int, rows: int) -> list[tuple[int, int]]:
@@ -190,7 +224,8 @@ def _reach(sites: Sites, reach: Reach, cell: Axes) -> NeighbourTable:
 
 
 def compiled_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
-    """What ``plain_reach`` answers, for sites on the CPU in lexicographic order."""
+    """What ``plain_reach`` answers, for sites on the CPU."""
+    ascending = _Ascending.of(sites)
     longest = max(map(len, reach.shifts))
     shifts = np.zeros((len(reach.shifts), longest), np.int64)
     for axis, values in enumerate(reach.shifts):
@@ -200,11 +235,11 @@ def compiled_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
     most = math.prod(_most_valid(*axis) for axis in zip(reach.scale, reach.shifts, reach.stride))
     cells, taps = np.empty((len(sites), most), np.int64), np.empty((len(sites), most), np.int32)
     shares = split(np.ones(len(sites)), threads() if cells.size > 2**15 else 1)
-    common = (sites.coordinates.numpy(), shifts, kernel, *numbers, cells, taps)
+    common = (ascending.coordinates, shifts, kernel, *numbers, cells, taps)
     run_shares(table_kernels.reached_cells, [(*common, *share) for share in shares])
     total = sites.batch_size * math.prod(reach.shape)
     keys, rows = table_kernels.number_cells(cells, taps, len(reach.taps), total)
-    return torch.from_numpy(keys), torch.from_numpy(rows)
+    return torch.from_numpy(keys), ascending.inputs(rows)
 
 
 def _most_valid(scale: int, shifts: tuple[int, ...], stride: int) -> int:

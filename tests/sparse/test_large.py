@@ -56,7 +56,7 @@ def test_more_than_two_billion_gathered_numbers() -> None:
     table = submanifold_table(sites, (3, 3, 3), (1, 1, 1))
     features, weight = torch.randn(len(sites), channels), torch.randn(8, 27, channels) / 40
     output = cpu.convolve(features, weight, table)
-    chosen = torch.randint(0, len(sites), (50,)).tolist() + [0, len(sites) - 1]
+    chosen = [*torch.randint(0, len(sites), (50,)).tolist(), 0, len(sites) - 1]
     for row in chosen:
         taps = (table.rows[:, row] >= 0).nonzero()[:, 0]
         wanted = torch.einsum("ki,oki->o", features[table.rows[taps, row].long()], weight[:, taps])

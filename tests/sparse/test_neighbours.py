@@ -10,7 +10,10 @@ from sites import random_sites
 from perception.sparse import Sites, table_kernels
 from perception.sparse.neighbours import (
     Reach,
+    centred_steps,
+    coarsened_table,
     compiled_reach,
+    plain_find,
     plain_neighbours,
     plain_reach,
     strided_table,
@@ -73,3 +76,18 @@ def _pairs(table: NeighbourTable, tap: int, inputs: Sites, outputs: Sites) -> li
     rows = table.rows[tap]
     reader = (rows >= 0).nonzero()[:, 0]
     return list(zip(inputs.coordinates[rows[reader].long()].tolist(), outputs.coordinates[reader].tolist()))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 150])
+def test_any_order_of_rows_gives_the_plain_tables(rows: int) -> None:
+    sites = random_sites((9, 14, 11), rows, shuffled=True)
+    assert sites.order == ("given" if rows > 1 else "lexicographic")
+    ones, steps = (1, 1, 1), centred_steps((3, 1, 5), (1, 1, 2))
+    assert torch.equal(submanifold_table(sites, (3, 1, 5), (1, 1, 2)).rows, plain_neighbours(sites, steps))
+    reach = Reach(ones, ((0, -1, -2), (0,), (1, 0)), (2, 1, 2), (4, 14, 6))
+    for ours, plain in zip(compiled_reach(sites, reach), plain_reach(sites, reach)):
+        assert torch.equal(ours, plain)
+    coarse = coarsened_table(sites, (3, 3, 3), (2, 2, 2), ones)
+    assert coarse.output is not None
+    wanted = plain_find(sites, coarse.output, centred_steps((3, 3, 3), ones), (2, 2, 2))
+    assert torch.equal(coarse.rows, wanted)
