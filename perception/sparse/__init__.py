@@ -10,6 +10,7 @@ from perception.sparse.sets import VoxelSets, dynamic_sets
 from perception.sparse.sites import Sites
 from perception.sparse.tensor import SparseTensor
 from perception.sparse.voxelise import DynamicVoxels, HardVoxels, VoxelGrid, dynamic_voxelise, hard_voxelise
+from perception.sparse.warmup import warmup
 from perception.sparse.windows import Windows
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "dynamic_sets",
     "dynamic_voxelise",
     "hard_voxelise",
+    "warmup",
 ]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from perception.sparse.engines.cpu_kernels import MULTIPLY, OUTER, pack, padded
+from perception.sparse.engines.cpu_kernels import multiply, outer, pack, padded
 from perception.sparse.engines.cpu_tiles import ROWS
 from perception.sparse.pairs import ROWS_A_BLOCK, BlockedPairs
 from perception.sparse.table import NeighbourTable
@@ -93,7 +93,7 @@ def _product(
     work = pairs.work * (depth * width)
     shares = split(work, threads() if work.sum() > _WORTH_A_THREAD else 1)
     common = (source, packed, taps, start, y, pairs.of, pairs.to, pairs.ends, ROWS_A_BLOCK, rectify)
-    run_shares(MULTIPLY[kind.name], [(*common, *share) for share in shares])
+    run_shares(multiply, [(*common, *share) for share in shares])
     return target[:outputs, :columns].to(x.dtype).contiguous()
 
 
@@ -109,5 +109,5 @@ def _weight_gradient(x: Tensor, gradient: Tensor, pairs: BlockedPairs) -> Tensor
     work = np.repeat(pairs.pairs_a_tap, parts) * (width * depth / parts)
     shares = split(work, threads() if work.sum() > _WORTH_A_THREAD else 1)
     common = (source, given, total, pairs.of, pairs.to, pairs.ends, pairs.counts, _CHANNELS_A_SHARE)
-    run_shares(OUTER[source.dtype.name], [(*common, *share) for share in shares])
+    run_shares(outer, [(*common, *share) for share in shares])
     return torch.from_numpy(total)[:, :, :columns].permute(2, 0, 1)

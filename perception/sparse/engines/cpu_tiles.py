@@ -99,19 +99,20 @@ class _Emitter:
         return new
 
 
-def product_tile(real: str, vectors: int) -> Any:
+def product_tile(vectors: int) -> Any:
     """``y[to[r]] += x[of[r]] @ w`` for ``ROWS`` pairs of rows and ``vectors * LANES`` columns.
 
-    Arguments are addresses of x, w (depth, columns) dense, y at the first column, of and to (int32), then the depth
-    and the numbers between rows of x and of y.
+    Arguments are an array whose type of numbers counts and nothing else of it; the addresses of x, of w (depth,
+    columns) dense, of y at the first column, of the rows ``of`` and ``to`` (int32); then the depth and the numbers
+    between rows of x and of y.
     """
 
     @intrinsic
-    def tile(_context, x, w, y, of, to, depth, x_stride, y_stride):
+    def tile(_context, like, x, w, y, of, to, depth, x_stride, y_stride):
         def emit(context, builder, signature, arguments):
-            code = _Emitter(builder, real)
-            x, w, y, of, to = (code.pointer(address) for address in arguments[:5])
-            depth, x_stride, y_stride = arguments[5:]
+            code = _Emitter(builder, signature.args[0].dtype.name)
+            x, w, y, of, to = (code.pointer(address) for address in arguments[1:6])
+            depth, x_stride, y_stride = arguments[6:]
             numbers = [code.number(r) for r in range(ROWS)]
             sources = [code.row(x, of, r, x_stride) for r in numbers]
             targets = [code.row(y, to, r, y_stride) for r in numbers]
@@ -127,24 +128,25 @@ def product_tile(real: str, vectors: int) -> Any:
                 code.store(values, target)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 8), emit
+        return types.void(like, *[types.intp] * 8), emit
 
     return tile
 
 
-def outer_tile(real: str, rows: int, vectors: int) -> Any:
+def outer_tile(rows: int, vectors: int) -> Any:
     """``w[:rows, :columns] += sum over pairs p of outer(x[of[p], :rows], y[to[p], :columns])``.
 
-    Arguments are addresses of x and y at the tile's first column, w at its first number, of and to (int32), then the
-    number of pairs (1 or more) and the numbers between rows of x, y and w.
+    Arguments are an array whose type of numbers counts; the addresses of x and y at the tile's first column, of w at
+    its first number, of the rows ``of`` and ``to`` (int32); then the number of pairs (1 or more) and the numbers
+    between rows of x, y and w.
     """
 
     @intrinsic
-    def tile(_context, x, y, w, of, to, pairs, x_stride, y_stride, w_stride):
+    def tile(_context, like, x, y, w, of, to, pairs, x_stride, y_stride, w_stride):
         def emit(context, builder, signature, arguments):
-            code = _Emitter(builder, real)
-            x, y, w, of, to = (code.pointer(address) for address in arguments[:5])
-            pairs, x_stride, y_stride, w_stride = arguments[5:]
+            code = _Emitter(builder, signature.args[0].dtype.name)
+            x, y, w, of, to = (code.pointer(address) for address in arguments[1:6])
+            pairs, x_stride, y_stride, w_stride = arguments[6:]
             targets = [code.at(w, builder.mul(w_stride, code.number(r))) for r in range(rows)]
 
             def step(index: Any, sums: list[list[Any]]) -> list[list[Any]]:
@@ -157,6 +159,6 @@ def outer_tile(real: str, rows: int, vectors: int) -> Any:
                 code.store(values, target)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 9), emit
+        return types.void(like, *[types.intp] * 9), emit
 
     return tile
