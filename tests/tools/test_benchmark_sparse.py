@@ -81,3 +81,13 @@ def test_estimate_counts_what_the_blocked_kernel_does(tools: Path) -> None:
     assert (layer.pairs, layer.blocked_pairs) == (101, 3 * 64)  # one block of the first tap, two of the second
     best, worst = layer.seconds(space["ORIN"])
     assert 0 < best <= worst
+
+
+def test_voxelisation_of_growing_clouds(tools: Path) -> None:
+    main: Any = runpy.run_path(str(TOOLS / "voxelise.py"))["main"]
+    out = tools / "figures.json"
+    assert main(["--points", "500", "9000", "--repeats", "1", "--peer", "toy_peer", "--out", str(out)]) == 0
+    rows = json.loads(out.read_text())["rows"]
+    assert [(row["points"], row["name"]) for row in rows] == [
+        (number, name) for number in (500, 9000) for name in ("hard; sorting", "hard; toy_peer", "dynamic")
+    ]

@@ -87,7 +87,7 @@ def _voxelisation(case: Case, peer: Any, repeats: int) -> Row:
     if peer is not None and case.name != "forest":  # spconv's voxeliser keeps a dense grid of all cells
         values = points.values.numpy()
         theirs = lambda: peer.voxelise(values, grid.point_range, grid.voxel_size, *caps)  # noqa: E731
-    return _row(f"voxelise {len(points.values):,} points", lambda: hard_voxelise(points, grid, *caps), theirs, repeats)
+    return timed(f"voxelise {len(points.values):,} points", lambda: hard_voxelise(points, grid, *caps), theirs, repeats)
 
 
 def _layer(sites: Sites, repeats: int) -> Iterator[Row]:
@@ -98,23 +98,23 @@ def _layer(sites: Sites, repeats: int) -> Iterator[Row]:
 
     steps = centred_steps(KERNEL, ONES)
     table = submanifold_table(sites, KERNEL, ONES)
-    yield _row(
+    yield timed(
         "table of 27 taps; searches",
         lambda: submanifold_table(fresh(), KERNEL, ONES),
         lambda: plain_neighbours(fresh(), steps),
         repeats,
     )
-    yield _row("pairs in blocks", lambda: NeighbourTable(table.rows, table.inputs).blocks(ROWS), None, repeats)
+    yield timed("pairs in blocks", lambda: NeighbourTable(table.rows, table.inputs).blocks(ROWS), None, repeats)
     features = torch.randn(len(sites), LAYER_CHANNELS)
     weight = torch.randn(LAYER_CHANNELS, 27, LAYER_CHANNELS)
     gemms = _gemms([(weight, table)])
-    yield _row("64 to 64, product; GEMMs", lambda: engine.convolve(features, weight, table), gemms, repeats)
+    yield timed("64 to 64, product; GEMMs", lambda: engine.convolve(features, weight, table), gemms, repeats)
     leaf, taps = features.clone().requires_grad_(), weight.clone().requires_grad_()
     output = engine.convolve(leaf, taps, table)
     direction = torch.randn_like(output)
     for name, wanted in (("features", leaf), ("weight", taps)):
         backward = lambda w=wanted: torch.autograd.grad(output, w, direction, retain_graph=True)  # noqa: E731
-        yield _row(f"64 to 64, gradient of {name}; GEMMs", backward, gemms, repeats)
+        yield timed(f"64 to 64, gradient of {name}; GEMMs", backward, gemms, repeats)
 
 
 def _backbone(kind: str, x: SparseTensor, peer: Any, options: argparse.Namespace) -> Iterator[Row]:
@@ -134,14 +134,14 @@ def _backbone(kind: str, x: SparseTensor, peer: Any, options: argparse.Namespace
     with torch.inference_mode():
         if theirs is not None:
             theirs.eval()
-        yield _row(f"{kind} forward", lambda: ours(fresh()), theirs and run_peer, options.repeats)
-        yield _row(f"{kind} forward; GEMMs", lambda: ours(fresh()), _gemms(products), options.repeats)
+        yield timed(f"{kind} forward", lambda: ours(fresh()), theirs and run_peer, options.repeats)
+        yield timed(f"{kind} forward; GEMMs", lambda: ours(fresh()), _gemms(products), options.repeats)
     if options.forward_only:
         return
     ours.train()
     if theirs is not None:
         theirs.train()
-    yield _row(
+    yield timed(
         f"{kind} forward + backward",
         lambda: ours(fresh()).features.sum().backward(),
         theirs and (lambda: run_peer().sum().backward()),
@@ -181,7 +181,7 @@ def _gemms(products: list[tuple[Tensor, NeighbourTable]]) -> Callable[[], None]:
     return run
 
 
-def _row(name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None, repeats: int) -> Row:
+def timed(name: str, ours: Callable[[], Any], theirs: Callable[[], Any] | None, repeats: int) -> Row:
     """One run of each in turn; the first round warms up and is not timed."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for number in range(repeats + 1):

@@ -13,17 +13,28 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError, nearest
-from perception.sparse.engines import cpu, cpu_depthwise, reference
+from perception.sparse.engines import cpu, cpu_depthwise, reference, spconv, spconv_triton, triton
 from perception.sparse.table import NeighbourTable
 
 Engine = Callable[[Tensor, Tensor, NeighbourTable], Tensor]
 
-ENGINES: dict[str, Engine] = {"reference": reference.convolve, "cpu": cpu.convolve}
+# The last three import the packages that they need at their first call.
+ENGINES: dict[str, Engine] = {
+    "reference": reference.convolve,
+    "cpu": cpu.convolve,
+    "triton": triton.convolve,
+    "spconv": spconv.convolve,
+    "spconv-triton": spconv_triton.convolve,
+}
+FUSED = {"cpu": cpu.convolve_fused, "triton": triton.convolve_fused}
 SETTING = "PERCEPTION_SPARSE_ENGINE"
 
 
 def choose(features: Tensor) -> str:
-    """Name of the engine for these features: the environment's PERCEPTION_SPARSE_ENGINE, else by device."""
+    """Name of the engine for these features: the environment's PERCEPTION_SPARSE_ENGINE, else by device.
+
+    On GPUs that is ``reference``: an engine that has never run on its hardware is not chosen automatically there.
+    """
     on_cpu = features.device.type == "cpu"
     wanted = os.environ.get(SETTING)
     if wanted is None:
@@ -41,11 +52,8 @@ def convolve(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
 
     Under autocast both are rounded to its precision first, as torch's own convolutions do; sums are in float32.
     """
-    kind = features.device.type
-    if torch.is_autocast_enabled(kind):
-        low = torch.get_autocast_dtype(kind)
-        features, weight = features.to(low), weight.to(low)
-    with torch.autocast(kind, enabled=False):
+    features, weight = _rounded(features, weight)
+    with torch.autocast(features.device.type, enabled=False):
         return ENGINES[choose(features)](features, weight.to(features.dtype), table)
 
 
@@ -63,7 +71,18 @@ def convolve_fused(
     features: Tensor, weight: Tensor, table: NeighbourTable, scale: Tensor, shift: Tensor, rectify: bool
 ) -> Tensor:
     """Convolution, times ``scale`` plus ``shift`` (C_out), then ReLU if ``rectify``: for use without gradients."""
-    if choose(features) == "cpu":
-        return cpu.convolve_fused(features, weight, table, scale, shift, rectify)
-    output = convolve(features, weight, table) * scale + shift
+    features, weight = _rounded(features, weight)
+    engine = choose(features)
+    if engine in FUSED:
+        return FUSED[engine](features, weight, table, scale, shift, rectify)
+    output = (convolve(features, weight, table) * scale + shift).to(features.dtype)
     return output.relu() if rectify else output
+
+
+def _rounded(features: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in the precision of autocast where it is on."""
+    kind = features.device.type
+    if not torch.is_autocast_enabled(kind):
+        return features, weight
+    low = torch.get_autocast_dtype(kind)
+    return features.to(low), weight.to(low)
