@@ -19,7 +19,7 @@ from perception.errors import PerceptionError
 from perception.sparse import table_kernels
 from perception.sparse.sites import Sites, coordinates_of, linear_keys
 from perception.sparse.table import NeighbourTable
-from perception.threads import run_shares, split, threads
+from perception.threads import fair, run_shares
 
 Axes = tuple[int, ...]
 
@@ -202,7 +202,7 @@ def _compiled_find(sites: Sites, output: Sites, steps: list[list[int]], scale: A
 
 
 def _shares(taps: int, rows: int) -> list[tuple[int, int]]:
-    return split(np.ones(taps), threads() if taps * rows > 2**17 else 1)
+    return fair(np.full(taps, rows), 2**15)
 
 
 def _reach(sites: Sites, reach: Reach, cell: Axes) -> NeighbourTable:
@@ -234,7 +234,7 @@ def compiled_reach(sites: Sites, reach: Reach) -> tuple[Tensor, Tensor]:
     kernel = np.array([len(values) for values in reach.shifts])
     most = math.prod(_most_valid(*axis) for axis in zip(reach.scale, reach.shifts, reach.stride))
     cells, taps = np.empty((len(sites), most), np.int64), np.empty((len(sites), most), np.int32)
-    shares = split(np.ones(len(sites)), threads() if cells.size > 2**15 else 1)
+    shares = fair(np.full(len(sites), most), 2**15)
     common = (ascending.coordinates, shifts, kernel, *numbers, cells, taps)
     run_shares(table_kernels.reached_cells, [(*common, *share) for share in shares])
     total = sites.batch_size * math.prod(reach.shape)

@@ -23,5 +23,6 @@ class BatchNorm(nn.BatchNorm1d):
         """``scale`` and ``shift`` (C,) that do what the layer does in use."""
         assert self.running_mean is not None
         assert self.running_var is not None
-        scale = self.weight / (self.running_var + self.eps).sqrt()
+        # Not 1 / sqrt: torch hands that to a library whose threads then spin where ours should run.
+        scale = self.weight * (self.running_var + self.eps).rsqrt()
         return scale, self.bias - self.running_mean * scale

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from perception.compiled import compiled
-from perception.threads import run_shares, split, threads
+from perception.threads import fair, run_shares
 
 ROWS_A_BLOCK = 512
 """Output rows of a block: with 64 channels 128 kB, half of a small second-level cache."""
@@ -42,7 +42,7 @@ def blocked_pairs(rows: torch.Tensor, multiple: int) -> BlockedPairs:
     table = rows.numpy()
     blocks = -(-table.shape[1] // ROWS_A_BLOCK)
     counts = np.zeros((blocks, len(table)), np.int64)
-    shares = split(np.ones(blocks), threads() if table.size > 2**18 else 1)
+    shares = fair(np.full(blocks, table.size / max(blocks, 1)), 2**21)
     run_shares(_count, [(table, ROWS_A_BLOCK, counts, *share) for share in shares])
     full = -(-counts // multiple) * multiple
     # One spare place after each block: filling writes before it knows whether there is a pair.

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 from torch import Tensor
 
 from perception.sparse.pairs import BlockedPairs, blocked_pairs, swap
-from perception.threads import run_shares, split, threads
+from perception.threads import fair, run_shares
 
 if TYPE_CHECKING:
     from perception.sparse.sites import Sites
@@ -66,7 +66,7 @@ class NeighbourTable:
     def _swapped(self) -> NeighbourTable:
         rows = self.rows.new_full((len(self.rows), self.inputs), -1)
         if rows.device.type == "cpu":
-            shares = split(torch.ones(len(rows)).numpy(), threads() if self.rows.numel() > 2**18 else 1)
+            shares = fair(np.full(len(rows), self.outputs), 2**21)
             run_shares(swap, [(self.rows.numpy(), rows.numpy(), *share) for share in shares])
         else:
             for tap, (inputs, outputs) in enumerate(self.pairs):

@@ -16,7 +16,7 @@ from perception.errors import PerceptionError
 from perception.points import PointBatch
 from perception.sparse.sites import check_cells, coordinates_of, linear_keys
 from perception.sparse.voxelise_kernels import fill_voxels, group_points, point_keys
-from perception.threads import run_shares, split, threads
+from perception.threads import fair, run_shares
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def _grouped(points: PointBatch, grid: VoxelGrid, max_voxels: int) -> tuple[np.n
     size = tuple(np.float32(value) for value in grid.voxel_size)
     cap = np.full(points.batch_size, max_voxels, np.int64)
     sample, keys = points.sample.numpy(), np.empty(len(points.values), np.int64)
-    shares = split(np.ones(len(keys)), threads() if len(keys) > 2**16 else 1)
+    shares = fair(np.ones(len(keys)), 2**16)
     common = (points.values.numpy(), sample, low, size, grid.shape, keys)
     run_shares(point_keys, [(*common, *share) for share in shares])
     return group_points(keys, sample, cap)

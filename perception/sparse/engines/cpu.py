@@ -18,7 +18,7 @@ from perception.sparse.engines.cpu_kernels import multiply, outer, pack, padded
 from perception.sparse.engines.cpu_tiles import ROWS
 from perception.sparse.pairs import ROWS_A_BLOCK, BlockedPairs
 from perception.sparse.table import NeighbourTable
-from perception.threads import run_shares, split, threads
+from perception.threads import fair, run_shares
 
 # Below so many multiplications a second thread costs more than it brings.
 _WORTH_A_THREAD = 1_000_000
@@ -91,7 +91,7 @@ def _product(
     target[outputs] = 0
     y = target.numpy()
     work = pairs.work * (depth * width)
-    shares = split(work, threads() if work.sum() > _WORTH_A_THREAD else 1)
+    shares = fair(work, _WORTH_A_THREAD)
     common = (source, packed, taps, start, y, pairs.of, pairs.to, pairs.ends, ROWS_A_BLOCK, rectify)
     run_shares(multiply, [(*common, *share) for share in shares])
     return target[:outputs, :columns].to(x.dtype).contiguous()
@@ -107,7 +107,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, pairs: BlockedPairs) -> Tensor
     total = np.zeros((kernel, depth, width), source.dtype)
     parts = -(-depth // _CHANNELS_A_SHARE)
     work = np.repeat(pairs.pairs_a_tap, parts) * (width * depth / parts)
-    shares = split(work, threads() if work.sum() > _WORTH_A_THREAD else 1)
+    shares = fair(work, _WORTH_A_THREAD)
     common = (source, given, total, pairs.of, pairs.to, pairs.ends, pairs.counts, _CHANNELS_A_SHARE)
     run_shares(outer, [(*common, *share) for share in shares])
     return torch.from_numpy(total)[:, :, :columns].permute(2, 0, 1)

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 from perception.compiled import compiled
 from perception.sparse.pairs import BlockedPairs
 from perception.sparse.table import NeighbourTable
-from perception.threads import run_shares, split, threads
+from perception.threads import fair, run_shares
 
 _WORTH_A_THREAD = 200_000
 
@@ -53,7 +53,7 @@ def _array(values: Tensor) -> np.ndarray:
 def _product(x: Tensor, weight: Tensor, pairs: BlockedPairs, outputs: int) -> Tensor:
     source, taps = _array(x), _array(weight.T)
     target = np.zeros((outputs, source.shape[1]), source.dtype)
-    shares = split(pairs.work, threads() if pairs.work.sum() * source.shape[1] > _WORTH_A_THREAD else 1)
+    shares = fair(pairs.work * source.shape[1], _WORTH_A_THREAD)
     run_shares(_multiply, [(source, taps, target, pairs.of, pairs.to, pairs.ends, *share) for share in shares])
     return torch.from_numpy(target).to(x.dtype)
 
@@ -62,7 +62,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, pairs: BlockedPairs) -> Tensor
     source, given = _array(x), _array(gradient)
     total = np.zeros((pairs.counts.shape[1], source.shape[1]), source.dtype)
     work = pairs.pairs_a_tap
-    shares = split(work, threads() if work.sum() * source.shape[1] > _WORTH_A_THREAD else 1)
+    shares = fair(work * source.shape[1], _WORTH_A_THREAD)
     run_shares(_correlate, [(source, given, total, pairs.of, pairs.to, pairs.ends, *share) for share in shares])
     return torch.from_numpy(total).T
 
