@@ -109,11 +109,12 @@ def _layer(sites: Sites, repeats: int) -> Iterator[Row]:
     weight = torch.randn(LAYER_CHANNELS, 27, LAYER_CHANNELS)
     gemms = _gemms([(weight, table)])
     yield timed("64 to 64, product; GEMMs", lambda: engine.convolve(features, weight, table), gemms, repeats)
-    leaf, taps = features.clone().requires_grad_(), weight.clone().requires_grad_()
-    output = engine.convolve(leaf, taps, table)
-    direction = torch.randn_like(output)
-    for name, wanted in (("features", leaf), ("weight", taps)):
-        backward = lambda w=wanted: torch.autograd.grad(output, w, direction, retain_graph=True)  # noqa: E731
+    for name in ("features", "weight"):
+        leaf, taps = features.clone(), weight.clone()
+        wanted = (leaf if name == "features" else taps).requires_grad_()  # or both gradients would be computed
+        output = engine.convolve(leaf, taps, table)
+        direction = torch.randn_like(output)
+        backward = lambda o=output, w=wanted, d=direction: torch.autograd.grad(o, w, d, retain_graph=True)  # noqa: E731
         yield timed(f"64 to 64, gradient of {name}; GEMMs", backward, gemms, repeats)
 
 
