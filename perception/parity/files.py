@@ -14,6 +14,7 @@ from perception.errors import PerceptionError
 from perception.parity.checks import Check, failed
 from perception.parity.detection import check_detection
 from perception.parity.metrics import check_kitti_ap, check_overlaps
+from perception.parity.task_metrics import check_places, check_scene_flow, check_trees
 
 
 def check_file(path: Path, golden: Path) -> Iterator[Check]:
@@ -26,10 +27,16 @@ def check_file(path: Path, golden: Path) -> Iterator[Check]:
         checks = check_detection(stored, meta, golden)
     elif "pairs_iou_bev" in stored:
         checks = check_overlaps(stored, meta)
+    elif "n_frames" in stored and "gt_flow_0" in stored:
+        checks = check_scene_flow(stored, meta)
+    elif any(key.endswith("_db0_desc") for key in stored):
+        checks = check_places(stored, meta)
+    elif any(key.endswith("_pred_ids") for key in stored):
+        checks = check_trees(stored, meta)
     else:
         raise PerceptionError(
             f"{path.name} is of a form that no model or metric of the library reads",
-            "stages of a model in the catalogue, box overlaps, or KITTI frames",
+            "stages of a model in the catalogue, box overlaps, KITTI frames, or metrics of trees, places or scene flow",
             "`perception models` lists the models",
         )
     consumed: set[str] = set()
