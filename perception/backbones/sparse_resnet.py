@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from perception.backbones.sparse_encoder import downsample, submanifold
+from perception.backbones.sparse_encoder import FourStages, downsample, submanifold
 from perception.sparse import ConvNormReLU, SparseConv, SparseTensor, SubmanifoldConv
 
 
@@ -24,7 +24,7 @@ class ResidualBlock(nn.Module):
         return self.second(self.first(x)).map(lambda features: torch.relu(features + x.features))
 
 
-class SparseResNet(nn.Module):
+class SparseResNet(FourStages):
     """Voxel features to 1/8 resolution in four stages of 16, 32, 64 and 128 channels (Yin et al. 2021).
 
     The layer table is OpenPCDet's residual 8x voxel backbone; ``out`` merges pairs of layers in z.
@@ -38,13 +38,3 @@ class SparseResNet(nn.Module):
         self.stage3 = nn.Sequential(downsample(32, 64), ResidualBlock(64, bias), ResidualBlock(64, bias))
         self.stage4 = nn.Sequential(downsample(64, 128, (0, 1, 1)), ResidualBlock(128, bias), ResidualBlock(128, bias))
         self.out = ConvNormReLU(SparseConv(128, channels, (3, 1, 1), stride=(2, 1, 1)), channels)
-
-    def stages(self, voxels: SparseTensor) -> list[SparseTensor]:
-        """The outputs of stage 1 to 4, for heads that read several scales."""
-        maps = [self.stage1(self.stem(voxels))]
-        for stage in (self.stage2, self.stage3, self.stage4):
-            maps.append(stage(maps[-1]))
-        return maps
-
-    def forward(self, voxels: SparseTensor) -> SparseTensor:
-        return self.out(self.stages(voxels)[-1])

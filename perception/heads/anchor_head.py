@@ -15,18 +15,9 @@ from perception.config import config
 from perception.geometry import nms
 from perception.heads import box_coder
 from perception.heads.anchors import AnchorClass, AnchorTargets, assign, make_anchors
+from perception.heads.selection import Selection
 from perception.losses.focal import sigmoid_focal
 from perception.results import Detections
-
-
-@config
-class Selection:
-    """Which decoded boxes become results: score floor, candidates, overlap and number of the survivors of NMS."""
-
-    score_threshold: float = 0.1
-    candidates: int = 4096
-    nms_overlap: float = 0.01
-    maximum: int = 500
 
 
 @config

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from perception.heads.anchor_head import AnchorHead, AnchorLossWeights, AnchorPredictions, Selection
+from perception.heads.anchor_head import AnchorHead, AnchorPredictions
 from perception.heads.anchors import AnchorClass
 from perception.models.model import Model
 from perception.points import PointBatch, PointCloud
@@ -65,5 +65,3 @@ KITTI_CLASSES = (
     AnchorClass("Pedestrian", (0.8, 0.6, 1.73), -0.6, 0.5, 0.35),
     AnchorClass("Cyclist", (1.76, 0.6, 1.73), -0.6, 0.5, 0.35),
 )
-
-__all__ = ["KITTI_CLASSES", "AnchorClass", "AnchorDetector", "AnchorLossWeights", "Detector", "Selection", "Voxels"]

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from perception.backbones.bev import BEVBackbone
 from perception.backbones.voxel_encoders import DynamicPillarEncoder, PillarEncoder
 from perception.config import config
-from perception.heads.anchor_head import AnchorHead
-from perception.models.detector import KITTI_CLASSES, AnchorClass, AnchorDetector, AnchorLossWeights, Selection
+from perception.heads.anchor_head import AnchorHead, AnchorLossWeights
+from perception.heads.anchors import AnchorClass
+from perception.heads.selection import Selection
+from perception.models.detector import KITTI_CLASSES, AnchorDetector
 from perception.points import PointBatch
 from perception.sparse import DynamicVoxels, HardVoxels, SparseTensor, dynamic_voxelise, hard_voxelise
 

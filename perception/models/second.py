@@ -8,8 +8,10 @@ from perception.backbones.bev import BEVBackbone, FlattenHeight
 from perception.backbones.sparse_encoder import SparseEncoder
 from perception.backbones.voxel_encoders import MeanEncoder
 from perception.config import config
-from perception.heads.anchor_head import AnchorHead
-from perception.models.detector import KITTI_CLASSES, AnchorClass, AnchorDetector, AnchorLossWeights, Selection
+from perception.heads.anchor_head import AnchorHead, AnchorLossWeights
+from perception.heads.anchors import AnchorClass
+from perception.heads.selection import Selection
+from perception.models.detector import KITTI_CLASSES, AnchorDetector
 from perception.points import PointBatch
 from perception.sparse import HardVoxels, SparseTensor, hard_voxelise
 

@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,12 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.geometry import nms
-from perception.heads.anchor_head import AnchorPredictions
 from perception.io.importers import openpcdet
 from perception.models.catalogue import MODELS
-from perception.models.detector import AnchorDetector
-from perception.parity.checks import Check, Tolerance, close, equal, failed
-from perception.parity.stages import STAGES, Stage, captured, compare_stage
+from perception.models.detector import Detector
+from perception.parity.checks import Check, equal
+from perception.parity.probes import PROBES
+from perception.parity.stages import captured, compare_stage
 from perception.points import PointBatch
 from perception.results import Detections
 from perception.sparse import HardVoxels
@@ -39,17 +37,18 @@ def check_detection(stored: Mapping[str, np.ndarray], meta: Mapping[str, Any], g
     yield Check("import", True, 0.0, 0.0, len(report.mapped), f"{len(report.mapped)} keys, strictly")
 
     points = _point_batch(stored["in/points"], int(meta["batch_size"]))
-    with torch.inference_mode(), captured(model, STAGES[name]) as stages:
+    probe = PROBES[name]
+    with torch.inference_mode(), captured(model, probe.paths) as stages:
         voxels = model.voxelise(points)
         yield from _check_voxels(voxels, stored)
         predictions = model(voxels)
         results = model.results(predictions)
-        stages.update(_prediction_stages(model, predictions))
+        stages.update(probe.stages(model, predictions, stored))
     for stage, facts in meta["stages"].items():
         arrays = {key.split("/", 1)[1]: stored[key] for key in stored if key.rsplit("/", 1)[0] == stage}
         yield from compare_stage(stage, stages.get(stage), arrays, facts)
     for number, facts in enumerate(meta["nms"]):
-        yield from _check_suppression(number, facts, stored, stages)
+        yield from probe.suppression(number, facts, stored, stages)
     for sample, result in enumerate(results):
         yield from _check_final(sample, result, stored)
 
@@ -65,12 +64,11 @@ def model_name(meta: Mapping[str, Any]) -> str:
     )
 
 
-def build(name: str, meta: Mapping[str, Any]) -> AnchorDetector:
+def build(name: str, meta: Mapping[str, Any]) -> Detector:
     """The catalogue's model, with the file's score threshold."""
     entry = MODELS[name]
-    selection = replace(entry.defaults.selection, score_threshold=float(meta["score_thresh_used"][0]))
-    model = entry.make(replace(entry.defaults, selection=selection)).eval()
-    assert isinstance(model, AnchorDetector)
+    model = entry.make(PROBES[name].configure(entry.defaults, meta)).eval()
+    assert isinstance(model, Detector)
     classes = tuple(meta["class_names"])
     if classes != model.classes:
         raise PerceptionError(f"classes {classes}", f"{model.classes}, those of {name!r}")
@@ -129,44 +127,6 @@ def _check_voxels(voxels: Any, stored: Mapping[str, np.ndarray]) -> Iterator[Che
             yield equal(f"voxeliser {key}", ours.numpy(), stored[f"in/{key}"], (f"in/{key}",))
 
 
-def _prediction_stages(model: AnchorDetector, predictions: AnchorPredictions) -> dict[str, Stage]:
-    boxes = model.head.decode(predictions)
-    return {
-        "head.batch_cls_preds": Stage(predictions.scores.flatten(0, 1).numpy()),
-        "head.batch_box_preds": Stage(boxes.flatten(0, 1).numpy()),
-    }
-
-
-def _check_suppression(
-    number: int, facts: Mapping[str, Any], stored: Mapping[str, np.ndarray], stages: Mapping[str, Stage]
-) -> Iterator[Check]:
-    """Our suppression on the stored candidates, and our candidates against the stored ones."""
-    call = f"nms{number}"
-    boxes, scores = stored[f"{call}/cand_boxes"], stored[f"{call}/cand_scores"]
-    index, kept = stored[f"{call}/cand_idx"], stored[f"{call}/keep_idx"]
-    if facts["kind"] != "agnostic":
-        yield failed(call, f"unknown kind of suppression {facts['kind']!r}")
-        return
-    ours = index[nms(torch.from_numpy(boxes), torch.from_numpy(scores), facts["thresh"], facts["post"]).numpy()]
-    if facts["exact_score_ties"]:
-        ours, kept = np.sort(ours), np.sort(kept)
-    yield equal(f"{call} kept", ours, kept, (f"{call}/keep_idx",), f"{len(kept)} boxes")
-
-    rows = index + number * facts["n_in"]
-    all_boxes = stages["head.batch_box_preds"].values
-    all_scores = 1 / (1 + np.exp(-stages["head.batch_cls_preds"].values.max(1).astype(np.float64)))
-    angle = {6: 2 * np.pi}
-    yield close(f"{call} candidate boxes", all_boxes[rows], boxes, Tolerance(1e-3), 0, (f"{call}/cand_boxes",), angle)
-    yield close(f"{call} candidate scores", all_scores[rows], scores, Tolerance(1e-4), 0, (f"{call}/cand_scores",))
-    # The stored candidates are our best ones too: none of ours that is left out scores clearly above the last of them.
-    sample = np.delete(all_scores[number * facts["n_in"] : (number + 1) * facts["n_in"]], index)
-    limit = scores.min() if len(scores) == facts["pre"] else facts["score_thresh"]
-    excess = max(float(sample.max(initial=0.0) - limit), 0.0)
-    yield Check(
-        f"{call} candidates", excess <= 1e-4, excess, 1e-4, len(index), "none better left out", (f"{call}/cand_idx",)
-    )
-
-
 def _check_final(sample: int, result: Detections, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
     """Boxes end to end: each stored box needs one of ours of the same class within a centimetre."""
     name = f"final{sample}"
@@ -189,7 +149,7 @@ def _check_final(sample: int, result: Detections, stored: Mapping[str, np.ndarra
 def _matched(result: Detections, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Whether each stored box has its own twin among ours: geometry, heading, score and class."""
     ours = result.boxes.values.numpy()[:, None]
-    difference = np.abs(ours - boxes[None, :, :7])
+    difference = np.abs(ours - boxes[None])
     turned = difference[..., 6] % (2 * np.pi)
     difference[..., 6] = np.minimum(turned, 2 * np.pi - turned)
     twin = (difference < FINAL_DISTANCE).all(-1)

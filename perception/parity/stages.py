@@ -21,27 +21,6 @@ from perception.parity.checks import (
 )
 from perception.sparse import SparseTensor
 
-# Official stage name -> the submodule of ours that computes it, by catalogue name.
-_ANCHOR_HEAD = {
-    "spatial_features_2d": "bev",
-    "head.cls_preds": "head.score",
-    "head.box_preds": "head.residual",
-    "head.dir_cls_preds": "head.direction",
-}
-STAGES: dict[str, dict[str, str]] = {
-    "second": {
-        "vfe": "encoder",
-        "x_conv1": "backbone.stage1",
-        "x_conv2": "backbone.stage2",
-        "x_conv3": "backbone.stage3",
-        "x_conv4": "backbone.stage4",
-        "encoded": "backbone.out",
-        "spatial_features": "flatten",
-        **_ANCHOR_HEAD,
-    },
-    "pointpillars": {"vfe": "encoder", "spatial_features": "scatter", **_ANCHOR_HEAD},
-}
-
 VOXEL_FEATURES = Tolerance(absolute=1e-5, relative=1e-5)
 SPARSE = Tolerance(of_spread=2e-4)
 DENSE = Tolerance(of_spread=5e-4)

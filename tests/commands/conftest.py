@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from perception.heads.anchor_head import Selection
+from perception.heads.selection import Selection
 from perception.io.weights import Card, save_weights
 from perception.models.catalogue import MODELS
 

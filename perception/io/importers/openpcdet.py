@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,34 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from perception.errors import PerceptionError
+from perception.io.importers.openpcdet_keys import RULES, translate
 from perception.io.weights import load_strictly
 
-Rules = tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...]
-
-# Official names number the padding layer in front of each block's first convolution; ours has none.
-BEV: Rules = (
-    (r"backbone_2d\.blocks\.(\d+)\.(\d+)\.", lambda m: f"bev.blocks.{m[1]}.{int(m[2]) - 1}."),
-    (r"backbone_2d\.deblocks\.", "bev.ups."),
-)
-ANCHOR_HEAD: Rules = (
-    (r"dense_head\.conv_cls\.", "head.score."),
-    (r"dense_head\.conv_box\.", "head.residual."),
-    (r"dense_head\.conv_dir_cls\.", "head.direction."),
-)
-SPARSE_ENCODER: Rules = (
-    (r"backbone_3d\.conv_input\.0\.", "backbone.stem.conv."),
-    (r"backbone_3d\.conv_input\.1\.", "backbone.stem.norm."),
-    (r"backbone_3d\.conv_out\.0\.", "backbone.out.conv."),
-    (r"backbone_3d\.conv_out\.1\.", "backbone.out.norm."),
-    (r"backbone_3d\.conv(\d)\.(\d)\.0\.", r"backbone.stage\1.\2.conv."),
-    (r"backbone_3d\.conv(\d)\.(\d)\.1\.", r"backbone.stage\1.\2.norm."),
-)
-PILLAR_ENCODER: Rules = ((r"vfe\.pfn_layers\.0\.", "encoder."),)
-
-RULES: dict[str, Rules] = {
-    "second": SPARSE_ENCODER + BEV + ANCHOR_HEAD,
-    "pointpillars": PILLAR_ENCODER + BEV + ANCHOR_HEAD,
-}
 UNUSED = ("global_step",)
 
 
@@ -75,24 +49,18 @@ def load_official(model: nn.Module, name: str, state: Mapping[str, Tensor], wher
     if name not in RULES:
         raise PerceptionError(f"no OpenPCDet importer for {name!r}", f"one of {', '.join(sorted(RULES))}")
     unused = tuple(key for key in state if key in UNUSED)
-    mapped = {key: _rename(key, RULES[name]) for key in state if key not in UNUSED}
     wanted = model.state_dict()
-    tensors, permuted = {}, []
-    for official, ours in mapped.items():
-        tensor = state[official]
+    mapped, tensors, permuted = {}, {}, []
+    for official, tensor in state.items():
+        if official in UNUSED:
+            continue
+        ours, convert = translate(official, RULES[name])
+        mapped[official] = ours
         if ours in wanted and tensor.shape != wanted[ours].shape and tensor.ndim == 5:
             turned = tensor.permute(4, 0, 1, 2, 3)  # spconv 1.x: (kz, ky, kx, in, out)
             if turned.shape == wanted[ours].shape:
                 tensor = turned.contiguous()
                 permuted.append(official)
-        tensors[ours] = tensor
+        tensors[ours] = tensor if convert is None else convert(tensor)
     load_strictly(model, tensors, where)
     return ImportReport(mapped, tuple(permuted), unused)
-
-
-def _rename(key: str, rules: Rules) -> str:
-    for pattern, replacement in rules:
-        renamed, count = re.subn("^" + pattern, replacement, key)
-        if count:
-            return renamed
-    return key

@@ -1,0 +1,38 @@
+"""What a probe is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from perception.parity.checks import Check
+from perception.parity.stages import Stage
+
+
+class Probe:
+    """``paths``: official stage name -> submodule whose output is that stage. Families refine the methods."""
+
+    def __init__(self, paths: Mapping[str, str]) -> None:
+        self.paths = dict(paths)
+
+    def configure(self, defaults: Any, meta: Mapping[str, Any]) -> Any:
+        """The model's configuration for a file: the catalogue's defaults with the file's score threshold."""
+        selection = replace(defaults.selection, score_threshold=float(meta["score_thresh_used"][0]))
+        return replace(defaults, selection=selection)
+
+    def stages(self, model: Any, predictions: Any, stored: Mapping[str, np.ndarray]) -> dict[str, Stage]:
+        """Stages that are no submodule's output."""
+        return {}
+
+    def suppression(
+        self,
+        number: int,
+        facts: Mapping[str, Any],
+        stored: Mapping[str, np.ndarray],
+        stages: Mapping[str, Stage],
+    ) -> Iterator[Check]:
+        """Our suppression on the stored candidates of call ``number``, and our candidates against them."""
+        raise NotImplementedError
