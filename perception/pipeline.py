@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from perception.camera import CameraView
 from perception.models.model import Model
 from perception.points import PointCloud
 from perception.results import Result
@@ -13,16 +14,24 @@ from perception.timing import Stopwatch
 
 
 @torch.inference_mode()
-def perceive(model: Model, clouds: Sequence[PointCloud], stopwatch: Stopwatch | None = None) -> list[Result]:
+def perceive(
+    model: Model,
+    clouds: Sequence[PointCloud],
+    stopwatch: Stopwatch | None = None,
+    views: Sequence[CameraView | None] | None = None,
+) -> list[Result]:
     """One result a cloud, in order. ``stopwatch`` collects the seconds of each stage.
 
-    A cloud without points, or with none in range, gives an empty result.
+    A cloud without points, or with none in range, gives an empty result. ``views``: the camera view of each cloud, or
+    None for one without; models that read no images leave them out.
     """
     watch = stopwatch or Stopwatch()
     with watch.lap("points"):
         points = model.points(clouds)
     with watch.lap("voxelise"):
         voxels = model.voxelise(points)
+        if views is not None:
+            voxels = model.with_views(voxels, views)
     with watch.watch(model, model.stages):
         predictions = model(voxels)
     with watch.lap("results"):

@@ -14,26 +14,31 @@ from perception.datasets.catalogue import dataset_entry
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.models.loading import load_with_header
-from perception.training.evaluation import evaluate_kitti
+from perception.training.evaluation import PROTOCOLS, protocol_of
 
 
 def main() -> int:
     options = _options()
     try:
         model, header = load_with_header(options.weights, options.device)
-        datasets = [_dataset(text, options) for text in options.data]
-        result = evaluate_kitti(
+        roots = [_named(text) for text in options.data]
+        evaluate = protocol_of([name for name, _ in roots])
+        datasets = [_dataset(name, root, options) for name, root in roots]
+        result = evaluate(
             model,
             datasets,
             header.card.trained_on,
             lambda frames: track(list(frames), "frames", disable=not sys.stderr.isatty()),
         )
-        print(f"{header.model}, {result.frames} frames, strict overlaps, percent")
+        print(f"{header.model}, {result.frames} frames, {result.title}")
         if result.trained_on:
             print(f"NOTE: {result.trained_on} of these frames were trained on: this is no measure of accuracy")
         print(result.table())
         if options.out is not None:
             _write(options.out, {"weights": str(options.weights), "model": header.model, **result.as_dict()})
+        if options.results is not None:
+            result.write_results(options.results)
+            print(f"written: {options.results}")
     except PerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -43,17 +48,18 @@ def main() -> int:
     return 0
 
 
-def _dataset(text: str, options: argparse.Namespace) -> Any:
+def _named(text: str) -> tuple[str, str]:
     name, colon, root = text.partition(":")
     if not colon:
         raise PerceptionError(f"--data {text}", "NAME:ROOT", f"for example kitti:{text}")
+    return name, root
+
+
+def _dataset(name: str, root: str, options: argparse.Namespace) -> Any:
     chosen = dataset_entry(name)
-    values: dict[str, Any] = {"root": root}
-    if name == "kitti":
-        values["split"] = options.split
-    if "root" not in chosen.options.__dataclass_fields__:
-        raise PerceptionError(f"--data {text}", "a data set with files", "evaluate on kitti or kitti_raw")
-    return chosen.make(chosen.options(**values))
+    known = chosen.options.__dataclass_fields__
+    given = {"root": root, "split": options.split, "version": options.version, "infos": options.infos}
+    return chosen.make(chosen.options(**{k: v for k, v in given.items() if k in known and v is not None}))
 
 
 def _write(folder: Path, values: dict[str, Any]) -> None:
@@ -64,11 +70,17 @@ def _write(folder: Path, values: dict[str, Any]) -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The KITTI figures of a detector, beside those of perfect boxes.")
+    parser = argparse.ArgumentParser(description="A detector's figures by the benchmark of the data set.")
     parser.add_argument("weights", help="a .safetensors file, or the name of a model whose weights are shipped")
-    parser.add_argument("--data", nargs="+", required=True, metavar="NAME:ROOT", help="data sets, evaluated together")
-    parser.add_argument("--split", default="val", help="of kitti: training, or a list in ImageSets (default val)")
+    names = f"data sets, evaluated together: {', '.join(PROTOCOLS)}"
+    parser.add_argument("--data", nargs="+", required=True, metavar="NAME:ROOT", help=names)
+    parser.add_argument(
+        "--split", default="val", help="kitti: training or a list in ImageSets; nuscenes: val, mini_val"
+    )
+    parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
+    parser.add_argument("--infos", help="of kitti_infos: the .pkl file")
     parser.add_argument("--out", type=Path, help="folder for evaluation.json")
+    parser.add_argument("--results", type=Path, help="where to write the results as the benchmark takes them")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     return parser.parse_args()
 

@@ -28,7 +28,9 @@ class BEVBackbone(nn.Module):
     """Convolution blocks at falling resolution, each brought back up and joined (Zhou & Tuzel 2018, Lang et al. 2019).
 
     Level i: a 3x3 convolution with ``strides[i]`` to ``filters[i]``, then ``layers[i]`` more at stride 1; a transposed
-    convolution by ``up_strides[i]`` to ``up_filters[i]``. Output (B, sum(up_filters), H, W).
+    convolution by ``up_strides[i]`` to ``up_filters[i]``, or, where that is below 1, a convolution that shrinks the map
+    by its inverse. ``conv_for_no_stride`` makes the one by 1 an ordinary convolution as well, as TransFusion-L has it:
+    the same function, its weight laid out the other way. Output (B, sum(up_filters), H, W).
     """
 
     def __init__(
@@ -37,8 +39,9 @@ class BEVBackbone(nn.Module):
         layers: Sequence[int],
         strides: Sequence[int],
         filters: Sequence[int],
-        up_strides: Sequence[int],
+        up_strides: Sequence[float],
         up_filters: Sequence[int],
+        conv_for_no_stride: bool = False,
     ) -> None:
         super().__init__()
         self.channels = sum(up_filters)
@@ -48,7 +51,7 @@ class BEVBackbone(nn.Module):
             for _ in range(depth):
                 block += _conv_norm_relu(nn.Conv2d(width, width, 3, 1, 1, bias=False))
             self.blocks.append(nn.Sequential(*block))
-            up = nn.ConvTranspose2d(width, up_width, up_stride, up_stride, bias=False)
+            up = _resize(width, up_width, up_stride, conv_for_no_stride)
             self.ups.append(nn.Sequential(*_conv_norm_relu(up)))
             inputs = width
 
@@ -62,6 +65,13 @@ class BEVBackbone(nn.Module):
 
 def _all(volume: SparseTensor) -> Tensor:
     return torch.arange(volume.channels, device=volume.features.device)[None]
+
+
+def _resize(inputs: int, outputs: int, factor: float, conv_for_no_stride: bool) -> nn.Conv2d | nn.ConvTranspose2d:
+    if factor < 1 or (factor == 1 and conv_for_no_stride):
+        step = round(1 / factor)
+        return nn.Conv2d(inputs, outputs, step, step, bias=False)
+    return nn.ConvTranspose2d(inputs, outputs, int(factor), int(factor), bias=False)
 
 
 def _conv_norm_relu(conv: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:

@@ -51,3 +51,10 @@ class SparseEncoder(FourStages):
         self.stage3 = nn.Sequential(downsample(32, 64), submanifold(64, 64), submanifold(64, 64))
         self.stage4 = nn.Sequential(downsample(64, 64, (0, 1, 1)), submanifold(64, 64), submanifold(64, 64))
         self.out = ConvNormReLU(SparseConv(64, channels, (3, 1, 1), stride=(2, 1, 1)), channels)
+
+
+def encoded_depth(cells: int) -> int:
+    """Cells along z that an encoder of four stages leaves of so many, its last layer included."""
+    for padding in (1, 1, 0, 0):
+        cells = (cells + 2 * padding - 3) // 2 + 1
+    return cells

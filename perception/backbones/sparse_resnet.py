@@ -15,10 +15,11 @@ class ResidualBlock(nn.Module):
     ``bias``: the published CenterPoint has biases before its normalisations, TransFusion-L has none.
     """
 
-    def __init__(self, channels: int, bias: bool = True) -> None:
+    def __init__(self, channels: int, bias: bool = True, dimension: int = 3) -> None:
         super().__init__()
-        self.first = ConvNormReLU(SubmanifoldConv(channels, channels, 3, bias=bias), channels)
-        self.second = ConvNormReLU(SubmanifoldConv(channels, channels, 3, bias=bias), channels, rectify=False)
+        first, second = (SubmanifoldConv(channels, channels, 3, bias=bias, dimension=dimension) for _ in range(2))
+        self.first = ConvNormReLU(first, channels)
+        self.second = ConvNormReLU(second, channels, rectify=False)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         return self.second(self.first(x)).map(lambda features: torch.relu(features + x.features))

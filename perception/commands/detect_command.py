@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import itertools
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +14,13 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from perception.commands.detect_map_job import MapJob, map_header
 from perception.commands.inputs import Input, find_inputs, output_folder
 from perception.datasets.kitti_calibration import KittiCalibration, read_object_calibration
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.io.detections import detections_to_plain, write_json, write_kitti
+from perception.io.las_header import LasHeader
 from perception.models.detector import Detector
 from perception.models.loading import load
 from perception.pipeline import perceive
@@ -29,6 +34,11 @@ examples:
   perception detect scan.bin --out results
   perception detect 'drive/*.pcd' --model second.safetensors --out results --picture
   perception detect training/velodyne --out results --format kitti --calib training/calib
+  perception detect city.laz --out results --labels
+
+A LAS or LAZ file wider than the model's range is taken for a map: it is cut into tiles (any size, little memory),
+the ground is found and brought to the height at which the model knows it, boxes are in the file's coordinates. A run
+that was stopped goes on where it was.
 """
 
 
@@ -47,8 +57,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--picture", action="store_true", help="also draw each cloud with its boxes, from above")
     parser.add_argument("--score", type=float, metavar="S", help="keep detections above this score, 0 to 1")
+    parser.add_argument("--labels", action="store_true", help="maps: also write the cloud with detection and class")
+    parser.add_argument(
+        "--thinning",
+        type=float,
+        default=0.1,
+        metavar="M",
+        help="maps: one point in cells of M metres, 0 for all points",
+    )
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="clouds at once; default: %(default)s")
     parser.add_argument("--input-format", metavar="F", help="format of the files, where their content does not tell")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A file that has been read."""
+
+    item: Input
+    cloud: PointCloud
+    calibration: KittiCalibration | None
 
 
 @dataclass(frozen=True)
@@ -58,35 +86,38 @@ class Job:
     model: Detector
     options: argparse.Namespace
 
-    def run(self, item: Input) -> str:
-        """Detect in one file and write its results; answers a line for the user."""
-        options = self.options
-        calibration = _calibration(options.calib, item.path)
-        cloud = read_points(item.path, format=options.input_format)
+    def read(self, item: Input) -> Scan:
+        """One file as the model will see it."""
+        calibration = _calibration(self.options.calib, item.path)
+        cloud = read_points(item.path, format=self.options.input_format)
         if calibration is not None:
             cloud = cloud.select(calibration.in_camera_view(cloud.world()))
-        (found,) = perceive(self.model, [cloud])
-        assert isinstance(found, Detections)
-        found = found.cpu()
-        if options.score is not None:
-            found = found.select(found.scores > options.score)
-        target = options.out / item.name
+        return Scan(item, cloud, calibration)
+
+    def run(self, scans: Sequence[Scan]) -> list[Detections]:
+        """Detect in several files at once."""
+        results = perceive(self.model, [scan.cloud for scan in scans])
+        found = [result.cpu() for result in results if isinstance(result, Detections)]
+        limit = self.options.score
+        return found if limit is None else [one.select(one.scores > limit) for one in found]
+
+    def write(self, scan: Scan, found: Detections) -> str:
+        """Write the results of one file; answers a line for the user."""
+        options = self.options
+        target = options.out / scan.item.name
         if options.format == "kitti":
-            assert calibration is not None
-            write_kitti(target.with_name(target.name + ".txt"), found, calibration)
+            assert scan.calibration is not None
+            write_kitti(target.with_name(target.name + ".txt"), found, scan.calibration)
         else:
-            facts = {"source": str(item.path), "model": str(options.model)}
-            write_json(target.with_name(target.name + ".json"), detections_to_plain(found, cloud, facts))
+            facts = {"source": str(scan.item.path), "model": str(options.model)}
+            write_json(target.with_name(target.name + ".json"), detections_to_plain(found, scan.cloud, facts))
         if options.picture:
-            birds_eye(cloud, found, path=target.with_name(target.name + ".png"), title=item.path.name)
-        return _line(item, cloud, found, self.model)
+            birds_eye(scan.cloud, found, path=target.with_name(target.name + ".png"), title=scan.item.path.name)
+        return _line(scan.item, scan.cloud, found, self.model)
 
 
 def run(options: argparse.Namespace) -> int:
-    if options.format == "kitti" and options.calib is None:
-        raise PerceptionError("--format kitti without --calib", "the calibration of the camera", "add --calib FILE")
-    if options.score is not None and not 0 <= options.score <= 1:
-        raise PerceptionError(f"--score {options.score}", "a number from 0 to 1")
+    _check(options)
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     items = find_inputs(options.inputs)
     output_folder(options.out)
@@ -95,15 +126,101 @@ def run(options: argparse.Namespace) -> int:
         raise PerceptionError(f"{options.model} is a model for {model.task}", "a detector", "see `perception models`")
     job = Job(model, options)
     failures: list[tuple[Input, PerceptionError]] = []
-    for item in track(items, "detecting", console=errors, disable=len(items) == 1 or not errors.is_terminal):
-        try:
-            line = job.run(item)
-        except PerceptionError as error:
-            failures.append((item, error))
-            continue
-        console.print(line, markup=False)
+    bar = track(range(len(items)), "detecting", console=errors, disable=len(items) == 1 or not errors.is_terminal)
+    advance = iter(bar)
+    for item, outcome in _outcomes(job, items, errors):
+        next(advance, None)
+        if isinstance(outcome, PerceptionError):
+            failures.append((item, outcome))
+        else:
+            console.print(outcome, markup=False)
+    next(advance, None)
     _summarise(console, errors, options.out, items, failures)
     return 1 if failures else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.format == "kitti" and options.calib is None:
+        raise PerceptionError("--format kitti without --calib", "the calibration of the camera", "add --calib FILE")
+    if options.score is not None and not 0 <= options.score <= 1:
+        raise PerceptionError(f"--score {options.score}", "a number from 0 to 1")
+    if options.batch < 1:
+        raise PerceptionError(f"--batch {options.batch}", "1 or more")
+    if not 0 <= options.thinning < 10:
+        raise PerceptionError(f"--thinning {options.thinning}", "metres from 0 to below 10")
+
+
+def _outcomes(job: Job, items: Sequence[Input], errors: Console) -> Iterator[tuple[Input, str | PerceptionError]]:
+    """A line or an error for each input, in order: maps one by one, scans in batches that a thread reads ahead."""
+    scans: list[Input] = []
+    for item in items:
+        header = None
+        try:
+            header = None if job.options.calib is not None else map_header(item.path, job.model)
+        except PerceptionError as error:
+            yield from _scan_outcomes(job, scans)
+            scans = []
+            yield item, error
+            continue
+        if header is None:
+            scans.append(item)
+            continue
+        yield from _scan_outcomes(job, scans)
+        scans = []
+        yield item, _map_outcome(job, item, header, errors)
+    yield from _scan_outcomes(job, scans)
+
+
+def _map_outcome(job: Job, item: Input, header: LasHeader, errors: Console) -> str | PerceptionError:
+    options = job.options
+    maps = MapJob(
+        job.model, str(options.model), options.thinning, options.score or 0.0, options.labels, options.picture, errors
+    )
+    try:
+        found = maps.run(header, options.out / item.name)
+    except PerceptionError as error:
+        return error
+    return f"{item.path.name}: a map of {header.points:,} points, {_counts([found.classes[i] for i in found.labels])}"
+
+
+def _scan_outcomes(job: Job, items: Sequence[Input]) -> Iterator[tuple[Input, str | PerceptionError]]:
+    size = job.options.batch
+    with ThreadPoolExecutor(1) as reader:
+        waiting = deque[tuple[Input, Future[Scan]]]()
+        coming = iter(items)
+        for item in itertools.islice(coming, 2 * size):
+            waiting.append((item, reader.submit(job.read, item)))
+        while waiting:
+            batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+            outcomes = _batch_outcomes(job, batch)
+            for item in itertools.islice(coming, len(batch)):
+                waiting.append((item, reader.submit(job.read, item)))
+            yield from outcomes
+
+
+def _batch_outcomes(job: Job, batch: Sequence[tuple[Input, Future[Scan]]]) -> list[tuple[Input, str | PerceptionError]]:
+    """A batch that cannot be worked on as one is taken apart, so that one bad cloud does not cost the others."""
+    outcomes: dict[Input, str | PerceptionError] = {}
+    scans = []
+    for item, future in batch:
+        error = future.exception()
+        if isinstance(error, PerceptionError):
+            outcomes[item] = error
+        else:
+            scans.append(future.result())
+    groups = [scans] if scans else []
+    while groups:
+        group = groups.pop()
+        try:
+            found = job.run(group)
+            for scan, one in zip(group, found):
+                outcomes[scan.item] = job.write(scan, one)
+        except PerceptionError as problem:
+            if len(group) > 1:
+                groups += [[scan] for scan in group]
+            else:
+                outcomes[group[0].item] = problem
+    return [(item, outcomes[item]) for item, _ in batch]
 
 
 def _summarise(
@@ -119,12 +236,15 @@ def _summarise(
 
 
 def _line(item: Input, cloud: PointCloud, found: Detections, model: Detector) -> str:
-    names = found.names
-    counts = ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing found"
+    counts = _counts(found.names)
     dropped = f", {cloud.dropped:,} non-finite points dropped" if cloud.dropped else ""
     inside = int(model.grid.cells(torch.from_numpy(cloud.xyz))[1].sum())
     outside = f" (none of the {len(cloud):,} points is in the model's range)" if not inside else ""
     return f"{item.path.name}: {counts}{outside}{dropped}"
+
+
+def _counts(names: Sequence[str]) -> str:
+    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing found"
 
 
 def _calibration(given: Path | None, cloud: Path) -> KittiCalibration | None:

@@ -16,6 +16,7 @@ import torch
 from perception.boxes import Boxes3D, wrap_angle
 from perception.config import config
 from perception.datasets.ground_truth_sampling import GroundTruthSamplingConfig, load_ground_truth_sampling
+from perception.datasets.object_augment import FrustumDropout, ObjectNoise, PointDropout, PointJitter
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 
@@ -34,30 +35,44 @@ def sample_generator(seed: int, epoch: int, index: int) -> np.random.Generator:
 class AugmentConfig:
     """What training does to each recording, in this order; the defaults are the usual recipe for KITTI.
 
-    ``ground_truth_sampling`` None for none; ``flip_x`` and ``flip_y`` probabilities of mirroring along the x axis
-    (y becomes -y) and along the y axis; ``rotation`` range of angles in radians; ``scaling`` range of factors;
-    ``translation`` standard deviations along x, y, z in metres; ``point_range`` x, y, z low then high in metres:
-    points, and boxes by their centres, outside are left out; ``shuffle`` the points, so that voxels which are full
-    keep others each time.
+    ``ground_truth_sampling`` None for none; ``object_rotation``, ``object_translation`` and ``object_scaling`` change
+    each object by itself; ``flip_x`` and ``flip_y`` probabilities of mirroring along the x axis (y becomes -y) and
+    along the y axis; ``rotation`` range of angles in radians; ``scaling`` range of factors; ``translation`` standard
+    deviations along x, y, z in metres; ``frustum_dropout`` the probability of dropping points of one direction,
+    ``point_dropout`` the largest share of all points dropped, ``jitter`` metres; ``point_range`` x, y, z low then
+    high in metres: points, and boxes by their centres, outside are left out; ``shuffle`` the points, so that voxels
+    which are full keep others each time. ``off_for_last`` epochs recordings are left as they are, but for range and
+    order.
     """
 
     ground_truth_sampling: GroundTruthSamplingConfig | None = None
+    object_rotation: tuple[float, float] = (0.0, 0.0)
+    object_translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    object_scaling: tuple[float, float] = (1.0, 1.0)
     flip_x: float = 0.5
     flip_y: float = 0.0
     rotation: tuple[float, float] = (-math.pi / 4, math.pi / 4)
     scaling: tuple[float, float] = (0.95, 1.05)
     translation: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    frustum_dropout: float = 0.0
+    point_dropout: float = 0.0
+    jitter: float = 0.0
     point_range: tuple[float, float, float, float, float, float] | None = None
     shuffle: bool = True
+    off_for_last: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("flip_x", "flip_y"):
+        for name in ("flip_x", "flip_y", "frustum_dropout", "point_dropout"):
             _check(0 <= getattr(self, name) <= 1, name, getattr(self, name), "a probability from 0 to 1")
-        for name in ("rotation", "scaling"):
+        for name in ("rotation", "scaling", "object_rotation", "object_scaling"):
             low, high = getattr(self, name)
             _check(-math.inf < low <= high < math.inf, name, (low, high), "a range: low, high")
-        _check(self.scaling[0] > 0, "scaling", self.scaling, "factors above 0")
-        _check(all(0 <= s < math.inf for s in self.translation), "translation", self.translation, "deviations from 0")
+        for name in ("scaling", "object_scaling"):
+            _check(getattr(self, name)[0] > 0, name, getattr(self, name), "factors above 0")
+        for name in ("translation", "object_translation"):
+            _check(all(0 <= s < math.inf for s in getattr(self, name)), name, getattr(self, name), "deviations from 0")
+        _check(0 <= self.jitter < math.inf, "jitter", self.jitter, "metres from 0")
+        _check(self.off_for_last >= 0, "off_for_last", self.off_for_last, "a number of epochs")
         box = self.point_range
         _check(box is None or all(box[i] < box[i + 3] for i in range(3)), "point_range", box, "low x y z, high x y z")
 
@@ -74,14 +89,45 @@ class Compose:
         return sample
 
 
-def build_augmentation(settings: AugmentConfig, classes: Sequence[str] | None = None) -> Compose:
-    """The augmentation a configuration asks for; reads the ground-truth database, if it names one, once.
+@dataclass(frozen=True)
+class Schedule:
+    """Augmentation by epoch: ``whole``, without pasting from epoch ``pasting_ends``, ``plain`` from ``ends`` on."""
+
+    whole: Augmentation
+    without_pasting: Augmentation = Compose(())
+    plain: Augmentation = Compose(())
+    pasting_ends: float = math.inf
+    ends: float = math.inf
+
+    def at(self, epoch: int) -> Augmentation:
+        if epoch >= self.ends:
+            return self.plain
+        return self.without_pasting if epoch >= self.pasting_ends else self.whole
+
+
+def build_schedule(settings: AugmentConfig, epochs: int, classes: Sequence[str] | None = None) -> Schedule:
+    """What each of ``epochs`` epochs does: towards the end objects are no longer pasted, then nothing is changed.
 
     ``classes`` are the model's: sampling groups for others are an error.
     """
+    pasting = settings.ground_truth_sampling
+    return Schedule(
+        build_augmentation(settings, classes),
+        build_augmentation(replace(settings, ground_truth_sampling=None)),
+        Compose(_sampling_steps(settings)),
+        epochs - pasting.off_for_last if pasting is not None else math.inf,
+        epochs - settings.off_for_last,
+    )
+
+
+def build_augmentation(settings: AugmentConfig, classes: Sequence[str] | None = None) -> Compose:
+    """The augmentation a configuration asks for; reads the ground-truth database, if it names one, once."""
     steps: list[Augmentation] = []
     if settings.ground_truth_sampling is not None:
         steps.append(load_ground_truth_sampling(settings.ground_truth_sampling, classes))
+    noise = ObjectNoise(settings.object_rotation, settings.object_translation, settings.object_scaling)
+    if noise != ObjectNoise():
+        steps.append(noise)
     if settings.flip_x or settings.flip_y:
         steps.append(RandomFlip(settings.flip_x, settings.flip_y))
     if settings.rotation != (0.0, 0.0):
@@ -90,11 +136,23 @@ def build_augmentation(settings: AugmentConfig, classes: Sequence[str] | None = 
         steps.append(RandomScaling(*settings.scaling))
     if any(settings.translation):
         steps.append(RandomTranslation(settings.translation))
+    if settings.frustum_dropout:
+        steps.append(FrustumDropout(settings.frustum_dropout))
+    if settings.point_dropout:
+        steps.append(PointDropout(settings.point_dropout))
+    if settings.jitter:
+        steps.append(PointJitter(settings.jitter))
+    return Compose((*steps, *_sampling_steps(settings)))
+
+
+def _sampling_steps(settings: AugmentConfig) -> tuple[Augmentation, ...]:
+    """What even an unchanged recording goes through: its range, and the order of its points."""
+    steps: list[Augmentation] = []
     if settings.point_range is not None:
         steps.append(RangeFilter(settings.point_range))
     if settings.shuffle:
         steps.append(shuffle_points)
-    return Compose(tuple(steps))
+    return tuple(steps)
 
 
 @dataclass(frozen=True)
@@ -200,7 +258,10 @@ def _move(
         if velocity is not None:
             velocity = (velocity.double() @ turn[:2, :2].T).to(velocity.dtype)
         objects = replace(objects, boxes=Boxes3D(moved.to(boxes.values.dtype), velocity))
-    return replace(sample, cloud=cloud, objects=objects)
+    transform = np.eye(4)
+    transform[:3, :3], transform[:3, 3] = matrix, offset
+    view = sample.view.moved(transform) if sample.view is not None else None
+    return replace(sample, cloud=cloud, objects=objects, view=view)
 
 
 def _check(valid: bool, name: str, value: object, expected: str) -> None:

@@ -27,7 +27,8 @@ class GroundTruthSamplingConfig:
 
     ``groups``: for each class how many objects a scene should have (or get, without ``fill_up``); ``min_points`` that a
     pasted object must have; ``exclude_difficulties`` never pasted (-1: harder than hard); ``road_plane``: stand pasted
-    objects on the recording's road plane where its calibration has one.
+    objects on the recording's road plane where its calibration has one; ``off_for_last`` epochs nothing is pasted, so
+    that training ends on scenes as they are.
     """
 
     database: str
@@ -36,8 +37,11 @@ class GroundTruthSamplingConfig:
     exclude_difficulties: tuple[int, ...] = (-1,)
     fill_up: bool = True
     road_plane: bool = True
+    off_for_last: int = 0
 
     def __post_init__(self) -> None:
+        if self.off_for_last < 0:
+            raise PerceptionError(f"ground-truth sampling: off_for_last = {self.off_for_last}", "a number of epochs")
         if min(self.groups.values(), default=0) < 0 or not self.groups:
             raise PerceptionError(f"ground-truth sampling: groups = {self.groups}", "a count from 0 up for each class")
 

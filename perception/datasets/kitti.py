@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from perception.boxes import Boxes3D
+from perception.camera import CameraView
 from perception.datasets.kitti_boxes import camera_to_lidar
 from perception.datasets.kitti_calibration import KittiCalibration, read_object_calibration, read_road_plane
 from perception.datasets.kitti_labels import KittiObjects, parse_label_lines
@@ -22,6 +23,7 @@ from perception.datasets.kitti_text import read_text
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
+from perception.io.images import read_image
 from perception.points import PointCloud
 
 _FARTHEST = 100_000.0  # metres; numbers beyond would overflow float32 further on
@@ -36,7 +38,8 @@ class KittiDetection:
     ``split``: "training" (every labelled scan), "testing", or the name of a list in ``root/ImageSets`` ("train",
     "val", ...); ``identifiers`` instead chooses frames by name. With ``camera_view`` only the points that project into
     image 2 are kept, for only objects in that image are labelled; the image's size comes from its PNG header, else
-    1242 x 375 is assumed. Scans are taken from ``velodyne``, else from ``velodyne_reduced``.
+    1242 x 375 is assumed. Scans are taken from ``velodyne``, else from ``velodyne_reduced``. With ``image``
+    samples have their ``view``, image 2, which then must be there.
 
     Raises PerceptionError when the layout is another one or a chosen frame is incomplete.
     """
@@ -47,10 +50,12 @@ class KittiDetection:
         split: str = "training",
         identifiers: Iterable[str] | None = None,
         camera_view: bool = True,
+        image: bool = False,
     ) -> None:
         self.root = Path(root)
         self.split = split
         self.camera_view = camera_view
+        self.image = image
         self.folder = scan_folder(root, split)
         self.identifiers = choose_frames(root, split, self.folder, identifiers)
 
@@ -63,7 +68,8 @@ class KittiDetection:
         if self.camera_view:
             cloud = cloud.select(calibration.in_camera_view(cloud.xyz))
         objects = label_objects(self.labels(index), calibration) if self.folder.labelled else None
-        return Sample(self.identifiers[index], cloud, objects, calibration)
+        view = self.view(index) if self.image else None
+        return Sample(self.identifiers[index], cloud, objects, calibration, view)
 
     def cloud(self, index: int) -> PointCloud:
         """The whole scan with the field ``intensity`` in [0, 1], whatever ``camera_view`` says."""
@@ -93,6 +99,12 @@ class KittiDetection:
         if plane.is_file():
             calibration = replace(calibration, road_plane=read_road_plane(plane))
         return calibration
+
+    def view(self, index: int) -> CameraView:
+        """Image 2 of the frame, as seen from the whole scan."""
+        calibration = self.calibration(index)
+        image = read_image(self._path("image_2", ".png", index))
+        return CameraView(image, calibration.lidar_to_rectified, calibration.projection)
 
     def _path(self, folder: str, suffix: str, index: int) -> Path:
         return self.folder.path / folder / f"{self.identifiers[index]}{suffix}"

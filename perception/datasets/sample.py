@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from perception.boxes import Boxes3D
+from perception.camera import CameraView
 from perception.points import PointCloud
 
 
@@ -36,12 +37,16 @@ class Objects:
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """A cloud, its labels where there are any, and its calibration where the data set has one."""
+    """A cloud, its labels where there are any, its calibration where the data set has one, and a camera view.
+
+    ``view`` follows the points: its ``to_camera`` undoes what augmentation did to them.
+    """
 
     identifier: str
     cloud: PointCloud
     objects: Objects | None = None
     calibration: object | None = None
+    view: CameraView | None = None
 
 
 class Dataset(Protocol):

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from perception.datasets.kitti_calibration import KittiCalibration
 from perception.datasets.kitti_labels import format_label_lines
 from perception.datasets.kitti_results import detections_to_kitti
+from perception.detect_map import MapDetections
 from perception.geometry import points_in_boxes
 from perception.io.files import write_atomically
 from perception.points import PointCloud
@@ -27,17 +29,7 @@ def detections_to_plain(detections: Detections, cloud: PointCloud, facts: Mappin
     boxes = detections.boxes.values.double()
     counts = points_in_boxes(torch.from_numpy(cloud.xyz), detections.boxes.values.float()).sum(0)
     centres = boxes[:, :3].numpy() + cloud.origin
-    entries = [
-        {
-            "class": name,
-            "score": round(score, 4),
-            "centre": [round(float(v), 3) for v in centre],
-            "size": [round(float(v), 3) for v in box[3:6]],
-            "heading": round(float(box[6]), 4),
-            "points": int(count),
-        }
-        for name, score, centre, box, count in zip(detections.names, detections.scores.tolist(), centres, boxes, counts)
-    ]
+    entries = _entries(detections.names, detections.scores.tolist(), centres, boxes.numpy(), counts.tolist())
     return {
         **facts,
         "frame": cloud.frame,
@@ -46,6 +38,29 @@ def detections_to_plain(detections: Detections, cloud: PointCloud, facts: Mappin
         "points_dropped": cloud.dropped,
         "detections": entries,
     }
+
+
+def map_detections_to_plain(found: MapDetections, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for a map, whose boxes are in the coordinates of the file already."""
+    names = [found.classes[i] for i in found.labels.tolist()]
+    entries = _entries(names, found.scores.tolist(), found.boxes[:, :3], found.boxes, found.points.tolist())
+    return {**facts, "frame": "map", "detections": entries}
+
+
+def _entries(
+    names: Sequence[str], scores: Sequence[float], centres: np.ndarray, boxes: np.ndarray, counts: Sequence[int]
+) -> list[dict[str, Any]]:
+    return [
+        {
+            "class": name,
+            "score": round(score, 4),
+            "centre": [round(float(v), 3) for v in centre],
+            "size": [round(float(v), 3) for v in box[3:6]],
+            "heading": round(float(box[6]), 4),
+            "points": int(count),
+        }
+        for name, score, centre, box, count in zip(names, scores, centres, boxes, counts)
+    ]
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> None:

@@ -35,12 +35,12 @@ def read_kitti(path: Path, *, dtype: str = "float32") -> PointCloud:
 
 
 def read_nuscenes(path: Path, *, dtype: str = "float32", columns: Sequence[str] | None = None) -> PointCloud:
-    """Five columns: x, y, z in metres, ``intensity``, and ``ring`` or (accumulated sweeps) the time lag ``dt`` in s."""
+    """Five columns: x, y, z in metres, ``intensity``, and ``ring`` or (accumulated sweeps) the lag ``time`` in s."""
     if columns is not None:
         return _read(path, "nuscenes", tuple(columns), dtype)
     values = _rows(path, NUSCENES, dtype)
     _demand(path, "nuscenes", why_not(values, NUSCENES))
-    last = "ring" if np.array_equal(values[:, 4], np.round(values[:, 4])) else "dt"
+    last = "ring" if np.array_equal(values[:, 4], np.round(values[:, 4])) else "time"
     return _cloud(values, (*NUSCENES[:4], last), "nuscenes")
 
 

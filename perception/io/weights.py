@@ -75,13 +75,18 @@ def read_header(path: str | Path) -> WeightsHeader:
         raise PerceptionError(f"{path} has a damaged header: {error!r}", "model, config, classes and card") from None
 
 
+def read_tensors(path: str | Path) -> tuple[WeightsHeader, dict[str, Tensor]]:
+    """What a weights file says about itself, and its tensors by key."""
+    header = read_header(path)
+    with _open(Path(path)) as file:
+        return header, {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+
+
 def read_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Model, WeightsHeader]:
     """Build the model that a weights file names and load its tensors, strictly; in eval mode."""
-    header = read_header(path)
+    header, tensors = read_tensors(path)
     chosen = entry(header.model)
     model = chosen.make(merge(chosen.defaults, header.config, str(path)))
-    with _open(Path(path)) as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     load_strictly(model, tensors, str(path))
     return model.to(device).eval(), header
 

@@ -24,6 +24,11 @@ class Detector(Model):
     task = "detection"
 
     @property
+    def ground_height(self) -> float:
+        """Height of the road in the frame that the model learned in, metres; KITTI's where the config says nothing."""
+        return float(getattr(self.config, "ground_height", -1.73))
+
+    @property
     def classes(self) -> tuple[str, ...]:
         return tuple(kind.name for kind in self.config.classes)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from perception.backbones.bev import BEVBackbone, FlattenHeight
-from perception.backbones.sparse_encoder import SparseEncoder
+from perception.backbones.sparse_encoder import FourStages, SparseEncoder
 from perception.backbones.voxel_encoders import MeanEncoder
 from perception.config import config
 from perception.heads.anchor_head import AnchorHead, AnchorLossWeights
@@ -38,16 +40,16 @@ class SECONDConfig:
 class SECOND(AnchorDetector):
     """Mean of each voxel, sparse encoder to 1/8, dense map, anchors."""
 
-    stages = ("encoder", "backbone", "flatten", "bev", "head")
+    stages: ClassVar[tuple[str, ...]] = ("encoder", "backbone", "flatten", "bev", "head")
 
     def __init__(self, config: SECONDConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or SECONDConfig()
         self.encoder = MeanEncoder()
-        self.backbone = SparseEncoder(3 + len(config.point_fields))
+        self.backbone = self.make_backbone(3 + len(config.point_fields))
         self.flatten = FlattenHeight()
         # The backbone leaves z at 1/16 of the grid plus its spare layer: 2 cells of 128 channels for KITTI's 40.
-        flattened = 128 * _height_after(self.grid.shape[0] + 1)
+        self.flattened = flattened = 128 * _height_after(self.grid.shape[0] + 1)
         self.bev = BEVBackbone(
             flattened, config.layers, config.strides, config.filters, config.up_strides, config.up_filters
         )
@@ -58,13 +60,18 @@ class SECOND(AnchorDetector):
             points, self.grid, self.config.max_points, self.config.max_voxels[0 if self.training else 1]
         )
 
-    def features(self, voxels: HardVoxels) -> Tensor:
+    def make_backbone(self, inputs: int) -> FourStages:
+        """The sparse backbone for voxels of that many channels; a variant of the model may take another."""
+        return SparseEncoder(inputs)
+
+    def volume(self, voxels: HardVoxels) -> SparseTensor:
+        """Encoded voxels on the grid of the backbone."""
         depth, height, width = self.grid.shape
         # One spare cell in z lets the strided layers divide the height as the published models do.
-        volume = SparseTensor.of(
-            self.encoder(voxels), voxels.coordinates, (depth + 1, height, width), voxels.batch_size
-        )
-        return self.bev(self.flatten(self.backbone(volume)))
+        return SparseTensor.of(self.encoder(voxels), voxels.coordinates, (depth + 1, height, width), voxels.batch_size)
+
+    def features(self, voxels: HardVoxels) -> Tensor:
+        return self.bev(self.flatten(self.backbone(self.volume(voxels))))
 
 
 def _height_after(cells: int) -> int:

@@ -18,13 +18,14 @@ from perception.io.importers import openpcdet
 from perception.models.catalogue import MODELS
 from perception.models.detector import Detector
 from perception.parity.checks import Check, equal
+from perception.parity.matching import FINAL_DISTANCE, matched
 from perception.parity.probes import PROBES
 from perception.parity.stages import captured, compare_stage
 from perception.points import PointBatch
 from perception.results import Detections
 from perception.sparse import HardVoxels
 
-FINAL_DISTANCE, FINAL_SHARE, FINAL_COUNT = 0.01, 0.99, 0.01
+FINAL_COUNT = 0.01
 
 
 def check_detection(stored: Mapping[str, np.ndarray], meta: Mapping[str, Any], golden: Path) -> Iterator[Check]:
@@ -40,17 +41,24 @@ def check_detection(stored: Mapping[str, np.ndarray], meta: Mapping[str, Any], g
     probe = PROBES[name]
     with torch.inference_mode(), captured(model, probe.paths) as stages:
         voxels = model.voxelise(points)
-        yield from _check_voxels(voxels, stored)
+        yield from _check_voxels(probe.voxels(voxels), stored)
         predictions = model(voxels)
         results = model.results(predictions)
         stages.update(probe.stages(model, predictions, stored))
+        stages.update(probe.derived(model, stages))
+        further = list(probe.further(model, predictions, stored))
+    yield from further
     for stage, facts in meta["stages"].items():
-        arrays = {key.split("/", 1)[1]: stored[key] for key in stored if key.rsplit("/", 1)[0] == stage}
+        if stage in probe.own or (facts["kind"] == "table" and stage not in stages):  # compared by the probe
+            continue
+        # An array under the stage's own name is the stage itself.
+        names = [key for key in stored if key == stage or key.rsplit("/", 1)[0] == stage]
+        arrays = {key[len(stage) + 1 :]: stored[key] for key in names}
         yield from compare_stage(stage, stages.get(stage), arrays, facts)
     for number, facts in enumerate(meta["nms"]):
         yield from probe.suppression(number, facts, stored, stages)
     for sample, result in enumerate(results):
-        yield from _check_final(sample, result, stored)
+        yield from _check_final(sample, result, stored, probe.final_share)
 
 
 def model_name(meta: Mapping[str, Any]) -> str:
@@ -127,7 +135,7 @@ def _check_voxels(voxels: Any, stored: Mapping[str, np.ndarray]) -> Iterator[Che
             yield equal(f"voxeliser {key}", ours.numpy(), stored[f"in/{key}"], (f"in/{key}",))
 
 
-def _check_final(sample: int, result: Detections, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
+def _check_final(sample: int, result: Detections, stored: Mapping[str, np.ndarray], least: float) -> Iterator[Check]:
     """Boxes end to end: each stored box needs one of ours of the same class within a centimetre."""
     name = f"final{sample}"
     boxes, scores = stored[f"{name}/pred_boxes"], stored[f"{name}/pred_scores"]
@@ -139,26 +147,8 @@ def _check_final(sample: int, result: Detections, stored: Mapping[str, np.ndarra
     if not len(boxes):
         yield Check(f"{name} boxes", len(result) == 0, float(len(result)), 0.0, 0, "none stored", keys)
         return
-    matched = _matched(result, boxes, scores, labels)
-    share = float(matched.mean())
-    missing, bound = 1 - share, 1 - FINAL_SHARE
-    note = f"{int(matched.sum())} of {len(boxes)} within {FINAL_DISTANCE} m"
+    found = matched(result, boxes, scores, labels)
+    share = float(found.mean())
+    missing, bound = 1 - share, 1 - least
+    note = f"{int(found.sum())} of {len(boxes)} within {FINAL_DISTANCE} m"
     yield Check(f"{name} boxes", missing <= bound, missing, bound, boxes.size + scores.size + labels.size, note, keys)
-
-
-def _matched(result: Detections, boxes: np.ndarray, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whether each stored box has its own twin among ours: geometry, heading, score and class."""
-    ours = result.boxes.values.numpy()[:, None]
-    difference = np.abs(ours - boxes[None])
-    turned = difference[..., 6] % (2 * np.pi)
-    difference[..., 6] = np.minimum(turned, 2 * np.pi - turned)
-    twin = (difference < FINAL_DISTANCE).all(-1)
-    twin &= (result.labels.numpy()[:, None] + 1) == labels[None]
-    twin &= np.abs(result.scores.numpy()[:, None] - scores[None]) < 1e-3
-    used = np.zeros(len(ours), bool)
-    matched = np.zeros(len(boxes), bool)
-    for column in range(len(boxes)):
-        free = np.flatnonzero(twin[:, column] & ~used)
-        if len(free):
-            used[free[0]] = matched[column] = True
-    return matched

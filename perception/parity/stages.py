@@ -66,10 +66,16 @@ def compare_stage(
     name: str, stage: Stage | None, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
 ) -> list[Check]:
     """Compare one stage with the arrays stored under its name; ``facts`` is its entry in the file's meta."""
-    keys = tuple(f"{name}/{key}" for key in arrays)
+    keys = tuple(f"{name}/{key}" if key else name for key in arrays)
     if stage is None:
         return [failed(name, "our model does not show this stage", keys)]
-    compare = {"sparse": _compare_sparse, "dense": _compare_dense, "rows": _compare_rows}.get(facts["kind"])
+    compare = {
+        "sparse": _compare_sparse,
+        "dense": _compare_dense,
+        "rows": _compare_rows,
+        "table": _compare_table,
+        "meta": _compare_numbers,
+    }.get(facts["kind"])
     if compare is None:
         return [failed(name, f"unknown kind of stage {facts['kind']!r}", keys)]
     return compare(name, stage, arrays, facts)
@@ -114,6 +120,25 @@ def _compare_rows(name: str, stage: Stage, arrays: Mapping[str, np.ndarray], fac
     sampled = stage.values[arrays["rows"]]
     period = {6: 2 * np.pi} if boxes else None
     return checks + _compare_values(name, sampled, stage.values, arrays, BOXES if boxes else DENSE, period)
+
+
+def _compare_table(name: str, stage: Stage, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> list[Check]:
+    """A small array that is stored whole: (B, C, N), or labels (B, N)."""
+    checks = [equal(f"{name} shape", stage.values.shape, tuple(facts["shape"]))]
+    if not checks[0].passed:
+        return checks
+    stored = arrays[""]
+    if stored.dtype.kind in "iu":
+        return [*checks, equal(name, stage.values, stored, (name,))]
+    spread = root_mean_square(stored.std(-1))
+    return [*checks, close(name, stage.values, stored, DENSE, spread, (name,))]
+
+
+def _compare_numbers(
+    name: str, stage: Stage, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
+) -> list[Check]:
+    """A few whole numbers in the file's meta, in its order."""
+    return [equal(name, stage.values, [value for key, value in facts.items() if key != "kind"])]
 
 
 def _compare_values(

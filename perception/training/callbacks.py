@@ -95,7 +95,7 @@ class SaveWeights(Callback):
 
     def _save(self, trainer: Trainer, module: DetectionTraining, name: str) -> None:
         if trainer.is_global_zero:
-            save_weights(self.folder / name, module.experiment.model, module.model, self.card)
+            save_weights(self.folder / name, module.experiment.model, module.best_model, self.card)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}
@@ -148,12 +148,12 @@ class Pictures(Callback):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         sample = self.samples[(0, 0)]
-        model = module.model
+        model, training = module.best_model, module.best_model.training
         model.eval()
         try:
-            detections = perceive(model, [sample.cloud])[0].cpu()  # type: ignore[union-attr]
+            detections = perceive(model, [sample.cloud], views=[sample.view])[0].cpu()  # type: ignore[union-attr]
         finally:
-            model.train()
+            model.train(training)
         birds_eye(
             sample.cloud,
             detections.select(detections.scores > 0.3),

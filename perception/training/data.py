@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
+import signal
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +13,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler
 
-from perception.datasets.augment import Augmentation, sample_generator
+from perception.camera import CameraView
+from perception.datasets.augment import Schedule, sample_generator
 from perception.datasets.catalogue import DATASETS, make_dataset
 from perception.datasets.sample import Dataset, Objects, Sample
 from perception.errors import PerceptionError
@@ -18,6 +22,7 @@ from perception.points import PointCloud
 from perception.training.settings import DataEntry
 
 Key = tuple[int, int]  # epoch, index
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of linux/prctl.h
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +32,7 @@ class Batch:
     clouds: list[PointCloud]
     objects: list[Objects | None]
     identifiers: list[str]
+    views: list[CameraView | None]
 
     def __len__(self) -> int:
         return len(self.clouds)
@@ -63,8 +69,8 @@ class Pool:
 class Augmented(torch.utils.data.Dataset[Sample]):
     """Samples by (epoch, index); the augmentation's random numbers depend on these and the seed alone."""
 
-    def __init__(self, samples: Dataset, augmentation: Augmentation | None = None, seed: int = 0) -> None:
-        self.samples, self.augmentation, self.seed = samples, augmentation, seed
+    def __init__(self, samples: Dataset, schedule: Schedule | None = None, seed: int = 0) -> None:
+        self.samples, self.schedule, self.seed = samples, schedule, seed
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -72,9 +78,9 @@ class Augmented(torch.utils.data.Dataset[Sample]):
     def __getitem__(self, key: Key) -> Sample:
         epoch, index = key
         sample = self.samples[index]
-        if self.augmentation is None:
+        if self.schedule is None:
             return sample
-        return self.augmentation(sample, sample_generator(self.seed, epoch, index))
+        return self.schedule.at(epoch)(sample, sample_generator(self.seed, epoch, index))
 
 
 class EpochBatches(Sampler[list[Key]]):
@@ -138,15 +144,27 @@ def _loader(dataset: Augmented, batches: Sampler[list[Key]] | list[list[Key]], w
         batch_sampler=batches,
         num_workers=workers,
         collate_fn=collate,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),  # the loader's own draws must not move the global random state
     )
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples side by side, nothing stacked yet."""
-    return Batch([s.cloud for s in samples], [s.objects for s in samples], [s.identifier for s in samples])
+    return Batch(
+        [s.cloud for s in samples],
+        [s.objects for s in samples],
+        [s.identifier for s in samples],
+        [s.view for s in samples],
+    )
 
 
-def _one_thread(worker: int) -> None:
+def _start_worker(worker: int) -> None:
+    """One thread; and on Linux the end of the process that trains is the worker's end too.
+
+    A worker whose parent was killed would otherwise wait forever to hand over its batch through a pipe that its
+    siblings hold open.
+    """
     torch.set_num_threads(1)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)

@@ -17,17 +17,19 @@ from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from perception.config import to_plain
-from perception.datasets.augment import build_augmentation
+from perception.datasets.augment import build_schedule
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.io.weights import Card
 from perception.models.catalogue import entry
+from perception.training.averaging import Averaging
 from perception.training.callbacks import FINAL, STATE, Pictures, PlainProgress, SaveState, SaveWeights, load_state
 from perception.training.checkpoints import AtomicCheckpointIO, check_resumable, read_checkpoint
 from perception.training.data import Augmented, EpochBatches, Pool
 from perception.training.module import DetectionTraining
 from perception.training.provenance import describe_frames
 from perception.training.settings import Experiment, model_settings
+from perception.training.warm_start import warm_start
 
 # Of no concern here: the stream of batches restarts by itself, and loading in this process is a choice.
 _IRRELEVANT = (
@@ -54,8 +56,10 @@ def build(experiment: Experiment) -> DetectionTraining:
         torch.set_num_threads(training.threads)
     lightning.seed_everything(training.seed, verbose=False)
     model: Any = entry(experiment.model).make(model_settings(experiment))
-    augmentation = build_augmentation(experiment.augment, tuple(model.classes))
-    train = Augmented(Pool(experiment.data.train, "data.train"), augmentation, training.seed)
+    if experiment.start_from is not None:
+        warm_start(model, experiment.start_from, experiment.reinitialise_head)
+    schedule = build_schedule(experiment.augment, training.epochs, tuple(model.classes))
+    train = Augmented(Pool(experiment.data.train, "data.train"), schedule, training.seed)
     checked = experiment.data.validate
     validate = Augmented(Pool(checked, "data.validate")) if checked and training.validate_every else None
     return DetectionTraining(experiment, model, train, validate)
@@ -84,7 +88,8 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, command: s
     card = Card(describe_frames(pool.frames()), licence="that of the training data", command=command)
     training = experiment.training
     saver = SaveState(folder, training.checkpoint_minutes, training.checkpoint_steps)
-    callbacks: list[Any] = [saver, SaveWeights(folder, card)]
+    averaging = [Averaging(training.average)] if training.average is not None else []
+    callbacks: list[Any] = [*averaging, saver, SaveWeights(folder, card)]  # states hold the average of their own step
     if training.picture_every:
         callbacks.append(Pictures(folder, module.validation_data or Augmented(pool), training.picture_every))
     callbacks.append(RichProgressBar() if sys.stderr.isatty() else PlainProgress())

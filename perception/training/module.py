@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from perception.config import to_plain
 from perception.errors import PerceptionError
+from perception.training.averaging import WeightAverage
 from perception.training.data import Augmented, Batch, EpochBatches, training_loader, validation_loader
 from perception.training.randomness import random_state, restore_random_state
 from perception.training.schedule import make_optimiser, make_schedule
@@ -35,7 +36,9 @@ class DetectionTraining(lightning.LightningModule):
             model.config.point_range,
             experiment.classes,
             experiment.minimum_points,
+            bool(model.velocity),
         )
+        self.average: WeightAverage | None = None
         self.batches_done = 0
         self._random: dict[str, Any] | None = None
 
@@ -77,13 +80,19 @@ class DetectionTraining(lightning.LightningModule):
             "lr_scheduler": {"scheduler": make_schedule(optimiser, settings, steps), "interval": "step"},
         }
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """``loss`` and its parts for a batch."""
-        model: Any = self.model
+    @property
+    def best_model(self) -> Any:
+        """What is validated, pictured and saved: the averaged model if there is one, else the model itself."""
+        return self.model if self.average is None else self.average.model
+
+    def losses(self, batch: Batch, model: Any = None) -> dict[str, Tensor]:
+        """``loss`` and its parts for a batch; of the model in training unless another is given."""
+        model = self.model if model is None else model
         pairs = [self.targets(*item) for item in zip(batch.clouds, batch.objects, batch.identifiers)]
         boxes = [b.to(self.device) for b, _ in pairs]
         labels = [k.to(self.device) for _, k in pairs]
-        predictions = model(model.voxelise(model.points(batch.clouds)))
+        voxels = model.with_views(model.voxelise(model.points(batch.clouds)), batch.views)
+        predictions = model(voxels)
         found: dict[str, Tensor] = model.loss(predictions, boxes, labels)
         return found
 
@@ -104,7 +113,7 @@ class DetectionTraining(lightning.LightningModule):
         return losses["loss"]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        values = {f"validate/{name}": value for name, value in self.losses(batch).items()}
+        values = {f"validate/{name}": value for name, value in self.losses(batch, self.best_model).items()}
         self.log_dict(values, batch_size=len(batch), on_epoch=True, sync_dist=self.trainer.world_size > 1)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:

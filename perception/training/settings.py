@@ -40,8 +40,9 @@ class TrainingConfig:
     ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
-    ``checkpoint_steps`` None: only every ``checkpoint_minutes``. ``validate_every`` and ``picture_every`` count epochs,
-    0 for never.
+    ``average``: decay of the moving average of the weights that is validated and saved, None for the weights of the
+    last step. ``checkpoint_steps`` None: only every ``checkpoint_minutes``. ``validate_every`` and ``picture_every``
+    count epochs, 0 for never.
     """
 
     epochs: int = 80
@@ -55,6 +56,7 @@ class TrainingConfig:
     div_factor: float = 10.0
     precision: Literal["32-true", "16-mixed", "bf16-mixed"] = "32-true"
     accumulate: int = 1
+    average: float | None = None
     workers: int = 2
     threads: int | None = None
     seed: int = 0
@@ -70,6 +72,8 @@ class TrainingConfig:
         for name in ("seed", "workers", "validate_every", "picture_every"):
             if getattr(self, name) < 0:
                 raise PerceptionError(f"training.{name} = {getattr(self, name)}", "0 or more", f"correct {name}")
+        if self.average is not None and not 0 <= self.average < 1:
+            raise PerceptionError(f"training.average = {self.average}", "a decay from 0 to below 1, for example 0.999")
         if not 0 < self.pct_start < 1 or self.div_factor < 1 or self.learning_rate <= 0:
             raise PerceptionError(
                 f"learning_rate {self.learning_rate}, pct_start {self.pct_start}, div_factor {self.div_factor}",
@@ -83,6 +87,7 @@ class Experiment:
 
     ``classes`` renames labels before they are matched with the model's classes: ``{Van: Car}`` learns vans as cars.
     Labels of no class of the model are left out, as are boxes holding fewer than ``minimum_points`` points.
+    ``start_from`` is a weights file to begin with, all but the head of it with ``reinitialise_head``.
     """
 
     model: str
@@ -90,6 +95,8 @@ class Experiment:
     overrides: dict[str, Any] = field(default_factory=dict)
     classes: dict[str, str] = field(default_factory=dict)
     minimum_points: int = 0
+    start_from: str | None = None
+    reinitialise_head: bool = False
     augment: AugmentConfig = AugmentConfig()
     training: TrainingConfig = TrainingConfig()
 
@@ -115,6 +122,8 @@ def check_experiment(values: Mapping[str, Any], where: str, roots: Mapping[str, 
             if isinstance(item, Mapping):
                 _check_data_entry(item, f"{where}: data.{part}[{number}]", roots or {})
     experiment = parse(Experiment, values, where)
+    if experiment.reinitialise_head and experiment.start_from is None:
+        raise PerceptionError(f"{where}: reinitialise_head without start_from", "weights whose head to leave out")
     model_settings(experiment, where)
     unused = set(roots or {}) - {item.name for item in (*experiment.data.train, *experiment.data.validate)}
     if unused:

@@ -20,12 +20,14 @@ class Targets:
     """What a model can learn: its ``classes``, the ``point_range`` (x y z minimum, then maximum) it sees.
 
     ``renamed`` maps labels to classes first; boxes with fewer than ``minimum_points`` points are left out.
+    ``velocity``: boxes are followed by velocities, NaN where the labels do not know them.
     """
 
     classes: tuple[str, ...]
     point_range: Sequence[float]
     renamed: Mapping[str, str]
     minimum_points: int = 0
+    velocity: bool = False
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.renamed.values()) - set(self.classes))
@@ -35,7 +37,7 @@ class Targets:
             )
 
     def __call__(self, cloud: PointCloud, objects: Objects | None, identifier: str) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 7) float32 and class indices (N,) int64 of the objects to learn.
+        """Boxes (N, 7), or (N, 9) with velocities, float32 and class indices (N,) int64 of the objects to learn.
 
         Raises PerceptionError naming frame and row where a box is not finite or has no size.
         """
@@ -48,10 +50,16 @@ class Targets:
         names = [self.renamed.get(str(name), str(name)) for name in objects.names]
         labels = torch.tensor([self.classes.index(n) if n in self.classes else -1 for n in names], dtype=torch.int64)
         low, high = boxes.new_tensor(self.point_range[:3]), boxes.new_tensor(self.point_range[3:])
+        if self.velocity:
+            known = objects.boxes.velocity
+            speeds = boxes.new_full((len(boxes), 2), torch.nan) if known is None else known.float()
+            # Half a velocity teaches as little as none, and infinite ones are no more than a way to say unknown.
+            known_rows = torch.isfinite(speeds).all(1, keepdim=True)
+            boxes = torch.cat([boxes, torch.where(known_rows, speeds, torch.nan)], 1)
         kept = (labels >= 0) & ((boxes[:, :3] >= low) & (boxes[:, :3] < high)).all(1)
         boxes, labels = boxes[kept], labels[kept]
         if self.minimum_points > 0 and len(boxes):
-            enough = points_in_boxes(torch.from_numpy(cloud.xyz), boxes).sum(0) >= self.minimum_points
+            enough = points_in_boxes(torch.from_numpy(cloud.xyz), boxes[:, :7]).sum(0) >= self.minimum_points
             boxes, labels = boxes[enough], labels[enough]
         return boxes, labels
 

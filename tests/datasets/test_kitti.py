@@ -1,12 +1,16 @@
 import shutil
 import struct
 
+import matplotlib.image
 import numpy as np
 import pytest
+import torch
 
+from perception.camera import CameraView
 from perception.datasets.kitti import KittiDetection, label_difficulty
 from perception.datasets.kitti_boxes import camera_to_lidar
 from perception.errors import PerceptionError
+from perception.io.images import read_image
 
 CALIBRATION = """P2: 700 0 600 45 0 700 170 0.2 0 0 1 0.003
 R0_rect: 1 0 0 0 1 0 0 0 1
@@ -160,3 +164,31 @@ def test_real_frames(shared_data):
         assert 15_000 < len(sample.cloud) < 25_000
         assert len(whole[index].cloud) > 110_000 or identifier in ("000007", "000008")
     assert len(whole[0].cloud) == 115_384
+
+
+def test_the_image_and_how_points_project_into_it(root):
+    colours = np.zeros((20, 30, 3), np.uint8)
+    colours[5, 7] = (255, 51, 0)
+    (root / "training/image_2").mkdir()
+    matplotlib.image.imsave(root / "training/image_2/000001.png", colours)
+    view = KittiDetection(root, image=True, camera_view=False)[1].view
+    assert view.image.shape == (3, 20, 30)
+    assert view.image[:, 5, 7].tolist() == pytest.approx([1.0, 0.2, 0.0])
+    # The published quotient is by the depth alone: 600 + 45 / 19.73 without the 3 mm of the projection's third row.
+    wide = CameraView(torch.zeros(3, 400, 1300), view.to_camera, view.projection)
+    pixels, seen = wide.pixels(torch.tensor([[20.0, 0.0, -0.08]]))
+    assert seen.item()
+    assert pixels.tolist() == [[int(600 + 45 / 19.73), int(170 + 0.2 / 19.73)]]
+    assert KittiDetection(root)[1].view is None
+    with pytest.raises(PerceptionError, match=r"000002\.png"):
+        KittiDetection(root, image=True)[2]
+
+
+def test_files_that_are_no_images(tmp_path):
+    path = tmp_path / "broken.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
+    with pytest.raises(PerceptionError, match="cannot be read as an image"):
+        read_image(path)
+    grey = tmp_path / "grey.png"
+    matplotlib.image.imsave(grey, np.linspace(0, 1, 12).reshape(3, 4), cmap="gray", vmin=0, vmax=1)
+    assert read_image(grey).shape == (3, 3, 4)

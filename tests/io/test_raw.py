@@ -52,7 +52,7 @@ def test_half_precision_and_named_columns(tmp_path):
     values[:, 4] /= 100
     values.astype(np.float16).tofile(path)
     cloud = read_points(path, format="nuscenes", dtype="float16")
-    assert list(cloud.fields) == ["intensity", "dt"]
+    assert list(cloud.fields) == ["intensity", "time"]
     np.testing.assert_allclose(cloud.xyz, values[:, :3], rtol=1e-3)
     values.tofile(path)
     named = read_points(path, columns=("y", "z", "x", "_", "lag"))
@@ -111,7 +111,7 @@ def test_real_files(shared_data):
     sweeps = shared_data / "nuscenes/ten_sweeps_float16.bin"
     cloud = read_points(sweeps, format="nuscenes", dtype="float16")
     assert len(cloud) * 10 == sweeps.stat().st_size
-    assert 0.4 < cloud.fields["dt"].max() < 0.6
+    assert 0.4 < cloud.fields["time"].max() < 0.6
     for wrong in ({}, {"format": "nuscenes"}, {"format": "kitti", "dtype": "float16"}):
         with pytest.raises(PerceptionError):
             read_points(sweeps, **wrong)

@@ -17,8 +17,23 @@ FILES = [
     "detection_keypoints/second.npz",
     "detection_keypoints/second_b2.npz",
     "detection_keypoints/pointpillar.npz",
+    "detection_keypoints/centerpoint_nusc.npz",
+    "detection_keypoints/centerpoint_waymo.npz",
+    "detection_keypoints/voxelnext.npz",
+    "detection_keypoints/voxelnext_b2.npz",
+    "detection_keypoints/voxel_rcnn_car.npz",
+    "detection_keypoints/pv_rcnn.npz",
+    "detection_keypoints/focal_pv_rcnn.npz",
+    "detection_keypoints/focal_pv_rcnn_exactmerge.npz",
+    "detection_keypoints/focal_voxel_rcnn.npz",
+    "detection_keypoints/focal_voxel_rcnn_exactmerge.npz",
     "metrics/iou_nms.npz",
     "metrics/kitti_ap_open.json",
+    "detection_keypoints/transfusion.npz",
+    pytest.param("detection_keypoints/dsvt_pillar.npz", marks=pytest.mark.slow),
+    pytest.param("detection_keypoints/dsvt_pillar_b2.npz", marks=pytest.mark.slow),
+    pytest.param("detection_keypoints/dsvt_voxel.npz", marks=pytest.mark.slow),
+    pytest.param("detection_keypoints/dsvt_voxel_b2.npz", marks=pytest.mark.slow),
 ]
 
 

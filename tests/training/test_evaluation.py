@@ -46,6 +46,9 @@ class _Oracle(torch.nn.Module):
     def voxelise(self, points: PointBatch) -> PointBatch:
         return points
 
+    def with_views(self, points: PointBatch, views: list[Any]) -> PointBatch:
+        return points
+
     def forward(self, points: PointBatch) -> AnchorPredictions:
         anchors = self.inner.head.anchors
         boxes, labels = self.wanted[self.cloud.xyz.tobytes()]

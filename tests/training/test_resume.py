@@ -13,12 +13,23 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from perception.datasets.ground_truth_database import build_database
+from perception.simulate.dataset import StreetDataset
+
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def config(tiny: dict[str, Any], tmp_path: Path) -> Path:
-    """Three batches an epoch, accumulated by two: epochs, optimiser steps and saved states do not fall together."""
+    """Three batches an epoch, accumulated by two: epochs, optimiser steps and saved states do not fall together.
+
+    With objects pasted, augmentation that ends early, averaged weights and two processes that load.
+    """
+    database = tmp_path / "objects.npz"
+    build_database(StreetDataset(4, 7), database, ["Car", "Pedestrian"])
+    pasting = {"database": str(database), "groups": {"Car": 6, "Pedestrian": 4}, "off_for_last": 4}
+    tiny["augment"] = {"ground_truth_sampling": pasting, "object_rotation": [-0.3, 0.3], "off_for_last": 2}
+    tiny["training"] |= {"average": 0.9, "workers": 2}
     tiny["data"]["validate"] = [{"name": "street", "options": {"length": 1, "seed": 1}}]
     tiny["training"] |= {"epochs": 11, "accumulate": 2, "checkpoint_steps": 3, "validate_every": 2}
     path = tmp_path / "experiment.yaml"

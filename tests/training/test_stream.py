@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.datasets.augment import AugmentConfig, build_augmentation
+from perception.datasets.augment import AugmentConfig, build_schedule
 from perception.datasets.catalogue import make_dataset
 from perception.errors import PerceptionError
 from perception.training.data import Augmented, EpochBatches, Pool, training_loader, validation_loader
@@ -54,7 +54,7 @@ def test_pool_repeats_its_parts() -> None:
 
 def test_what_is_loaded_does_not_depend_on_workers_or_on_what_came_before() -> None:
     pool = Pool([DataEntry("street", {"length": 3})])
-    samples = Augmented(pool, build_augmentation(AugmentConfig()), seed=2)
+    samples = Augmented(pool, build_schedule(AugmentConfig(), 2), seed=2)
     alone = list(training_loader(samples, EpochBatches(3, 2, 2, seed=2), workers=0))
     spread = list(training_loader(samples, EpochBatches(3, 2, 2, seed=2, start=2), workers=2))
     assert [batch.identifiers for batch in spread] == [batch.identifiers for batch in alone[2:]]

@@ -52,3 +52,18 @@ def test_no_labels_and_impossible_renaming_are_errors() -> None:
         TARGETS(CLOUD, None, "000007")
     with pytest.raises(PerceptionError, match="Lorry"):
         Targets(("Car",), TARGETS.point_range, {"Truck": "Lorry"})
+
+
+def test_velocities_follow_the_boxes_and_unknown_ones_are_nan() -> None:
+    targets = Targets(("Car",), TARGETS.point_range, {}, minimum_points=1, velocity=True)
+    boxes = torch.tensor([CAR, [-1.0, *CAR[1:]], CAR])
+    speeds = torch.tensor([[3.0, -1.0], [0.0, 0.0], [torch.nan, 2.0]])
+    known = Objects(Boxes3D(boxes, speeds), np.array(["Car"] * 3))
+    found, _ = targets(CLOUD, known, "000001")
+    torch.testing.assert_close(found[:, :7], boxes[[0, 2]])
+    assert found[0, 7:].tolist() == [3, -1]
+    assert found[1, 7:].isnan().all()
+    without, _ = targets(CLOUD, _objects(("Car", CAR)), "000001")
+    assert without.shape == (1, 9)
+    assert without[0, 7:].isnan().all()
+    assert TARGETS(CLOUD, known, "000001")[0].shape == (2, 7)

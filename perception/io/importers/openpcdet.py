@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.errors import PerceptionError
+from perception.io.importers.focal_keys import UNUSED_IMAGE_LAYERS
 from perception.io.importers.openpcdet_keys import RULES, translate
 from perception.io.weights import load_strictly
 
@@ -48,11 +49,11 @@ def load_official(model: nn.Module, name: str, state: Mapping[str, Tensor], wher
     """Load official tensors into the model of that catalogue name, strictly."""
     if name not in RULES:
         raise PerceptionError(f"no OpenPCDet importer for {name!r}", f"one of {', '.join(sorted(RULES))}")
-    unused = tuple(key for key in state if key in UNUSED)
+    unused = tuple(key for key in state if _unused(key))
     wanted = model.state_dict()
     mapped, tensors, permuted = {}, {}, []
     for official, tensor in state.items():
-        if official in UNUSED:
+        if _unused(official):
             continue
         ours, convert = translate(official, RULES[name])
         mapped[official] = ours
@@ -64,3 +65,7 @@ def load_official(model: nn.Module, name: str, state: Mapping[str, Tensor], wher
         tensors[ours] = tensor if convert is None else convert(tensor)
     load_strictly(model, tensors, where)
     return ImportReport(mapped, tuple(permuted), unused)
+
+
+def _unused(key: str) -> bool:
+    return key in UNUSED or UNUSED_IMAGE_LAYERS.match(key) is not None

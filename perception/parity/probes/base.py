@@ -13,7 +13,13 @@ from perception.parity.stages import Stage
 
 
 class Probe:
-    """``paths``: official stage name -> submodule whose output is that stage. Families refine the methods."""
+    """``paths``: official stage name -> submodule whose output is that stage. Families refine the methods.
+
+    ``own`` stages are compared by ``further`` alone. Of the final boxes ``final_share`` must be there.
+    """
+
+    own: frozenset[str] = frozenset()
+    final_share = 0.99
 
     def __init__(self, paths: Mapping[str, str]) -> None:
         self.paths = dict(paths)
@@ -23,8 +29,20 @@ class Probe:
         selection = replace(defaults.selection, score_threshold=float(meta["score_thresh_used"][0]))
         return replace(defaults, selection=selection)
 
+    def voxels(self, voxels: Any) -> Any:
+        """The voxels that the file stores, of those that the model makes."""
+        return voxels
+
+    def further(self, model: Any, predictions: Any, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
+        """Comparisons of arrays that are stored whole (kind ``table``), and of more than the stages show."""
+        return iter(())
+
     def stages(self, model: Any, predictions: Any, stored: Mapping[str, np.ndarray]) -> dict[str, Stage]:
         """Stages that are no submodule's output."""
+        return {}
+
+    def derived(self, model: Any, stages: Mapping[str, Stage]) -> dict[str, Stage]:
+        """Stages that follow from those that were captured."""
         return {}
 
     def suppression(

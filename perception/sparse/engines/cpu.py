@@ -7,15 +7,13 @@ halves and summed in float32.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from perception.sparse.engines.cpu_kernels import multiply, outer, pack, padded
 from perception.sparse.engines.cpu_tiles import ROWS
+from perception.sparse.engines.gradients import Loops, differentiable
 from perception.sparse.pairs import ROWS_A_BLOCK, BlockedPairs
 from perception.sparse.table import NeighbourTable
 from perception.threads import fair, run_shares
@@ -27,8 +25,7 @@ _CHANNELS_A_SHARE = 32
 
 def convolve(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
     """Features (N, C_in), weight (C_out, K, C_in) -> (M, C_out), differentiable in both."""
-    result: Tensor = _Convolution.apply(features, weight, table)
-    return result
+    return differentiable(features, weight, table, _LOOPS)
 
 
 def convolve_fused(
@@ -38,29 +35,23 @@ def convolve_fused(
     return _product(features, weight.permute(1, 2, 0), table.blocks(ROWS), table.outputs, scale, shift, rectify)
 
 
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.table = table
-        return _product(features, weight.permute(1, 2, 0), table.blocks(ROWS), table.outputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        features, weight = ctx.saved_tensors
-        table: NeighbourTable = ctx.table
-        of_features, of_weight = None, None
-        if ctx.needs_input_grad[0]:
-            adjoint, order = (table, -1) if table.mirrored else (table.adjoint, 1)
-            blocks = adjoint.blocks(ROWS)
-            of_features = _product(gradient, weight.permute(1, 0, 2), blocks, table.inputs, order=order)
-        if ctx.needs_input_grad[1]:
-            of_weight = _weight_gradient(features, gradient, table.blocks(ROWS)).to(weight.dtype)
-        return of_features, of_weight, None
+def _forward(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    return _product(features, weight.permute(1, 2, 0), table.blocks(ROWS), table.outputs)
 
 
-def _array(values: Tensor) -> np.ndarray:
+def _of_features(gradient: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    adjoint, order = (table, -1) if table.mirrored else (table.adjoint, 1)
+    return _product(gradient, weight.permute(1, 0, 2), adjoint.blocks(ROWS), table.inputs, order=order)
+
+
+def _of_weight(features: Tensor, gradient: Tensor, table: NeighbourTable) -> Tensor:
+    return _weight_gradient(features, gradient, table.blocks(ROWS))
+
+
+_LOOPS = Loops(_forward, _of_features, _of_weight)
+
+
+def as_array(values: Tensor) -> np.ndarray:
     """Contiguous float32, or float64 where that is what there is."""
     kept = values.detach() if values.dtype == torch.float64 else values.detach().float()
     return kept.contiguous().numpy()
@@ -77,15 +68,15 @@ def _product(
     order: int = 1,
 ) -> Tensor:
     """Features (N, depth) by weight (K, depth, columns) along the pairs; ``order`` -1 reads the taps backwards."""
-    source, given = _array(x), weight.detach().to(x.dtype if x.dtype == torch.float64 else torch.float32).numpy()
+    source, given = as_array(x), weight.detach().to(x.dtype if x.dtype == torch.float64 else torch.float32).numpy()
     kernel, depth, columns = given.shape
     width, kind = padded(columns), source.dtype
-    factor = np.ones(columns, kind) if scale is None else _array(scale).astype(kind, copy=False)
+    factor = np.ones(columns, kind) if scale is None else as_array(scale).astype(kind, copy=False)
     packed = np.empty((kernel, depth * width), kind)
     pack(given, factor, packed)
     start = np.zeros(width, kind)
     if shift is not None:
-        start[:columns] = _array(shift)
+        start[:columns] = as_array(shift)
     taps = np.arange(kernel)[::order].copy()
     target = torch.empty((outputs + 1, width), dtype=torch.from_numpy(source).dtype)
     target[outputs] = 0
@@ -99,7 +90,7 @@ def _product(
 
 def _weight_gradient(x: Tensor, gradient: Tensor, pairs: BlockedPairs) -> Tensor:
     """Sum over the pairs of each tap of the outer products: (columns, K, depth)."""
-    source, given = _array(x), _array(gradient)
+    source, given = as_array(x), as_array(gradient)
     columns, depth, kernel = given.shape[1], source.shape[1], pairs.counts.shape[1]
     width = padded(columns)
     if width != columns:

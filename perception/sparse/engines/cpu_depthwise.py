@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from perception.compiled import compiled
+from perception.sparse.engines.cpu import as_array
+from perception.sparse.engines.gradients import Loops, differentiable
 from perception.sparse.pairs import BlockedPairs
 from perception.sparse.table import NeighbourTable
 from perception.threads import fair, run_shares
@@ -19,39 +18,27 @@ _WORTH_A_THREAD = 200_000
 
 def convolve_depthwise(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
     """Features (N, C), weight (C, K) -> (M, C), differentiable in both; the same bits for any number of threads."""
-    result: Tensor = _Depthwise.apply(features, weight, table)
-    return result
+    return differentiable(features, weight, table, _LOOPS)
 
 
-class _Depthwise(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.table = table
-        return _product(features, weight, table.blocks(1), table.outputs)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        features, weight = ctx.saved_tensors
-        table: NeighbourTable = ctx.table
-        of_features, of_weight = None, None
-        if ctx.needs_input_grad[0]:
-            taps = weight.flip(1) if table.mirrored else weight
-            pairs = (table if table.mirrored else table.adjoint).blocks(1)
-            of_features = _product(gradient, taps, pairs, table.inputs)
-        if ctx.needs_input_grad[1]:
-            of_weight = _weight_gradient(features, gradient, table.blocks(1)).to(weight.dtype)
-        return of_features, of_weight, None
+def _forward(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    return _product(features, weight, table.blocks(1), table.outputs)
 
 
-def _array(values: Tensor) -> np.ndarray:
-    kept = values.detach() if values.dtype == torch.float64 else values.detach().float()
-    return kept.contiguous().numpy()
+def _of_features(gradient: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    taps = weight.flip(1) if table.mirrored else weight
+    return _product(gradient, taps, (table if table.mirrored else table.adjoint).blocks(1), table.inputs)
+
+
+def _of_weight(features: Tensor, gradient: Tensor, table: NeighbourTable) -> Tensor:
+    return _weight_gradient(features, gradient, table.blocks(1))
+
+
+_LOOPS = Loops(_forward, _of_features, _of_weight)
 
 
 def _product(x: Tensor, weight: Tensor, pairs: BlockedPairs, outputs: int) -> Tensor:
-    source, taps = _array(x), _array(weight.T)
+    source, taps = as_array(x), as_array(weight.T)
     target = np.zeros((outputs, source.shape[1]), source.dtype)
     shares = fair(pairs.work * source.shape[1], _WORTH_A_THREAD)
     run_shares(_multiply, [(source, taps, target, pairs.of, pairs.to, pairs.ends, *share) for share in shares])
@@ -59,7 +46,7 @@ def _product(x: Tensor, weight: Tensor, pairs: BlockedPairs, outputs: int) -> Te
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, pairs: BlockedPairs) -> Tensor:
-    source, given = _array(x), _array(gradient)
+    source, given = as_array(x), as_array(gradient)
     total = np.zeros((pairs.counts.shape[1], source.shape[1]), source.dtype)
     work = pairs.pairs_a_tap
     shares = fair(work * source.shape[1], _WORTH_A_THREAD)

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from perception.errors import PerceptionError
+from perception.sparse.engines.gradients import Loops, differentiable
 from perception.sparse.engines.triton_blocks import Blocks, choose_blocks
 from perception.sparse.table import NeighbourTable
 
@@ -30,8 +30,7 @@ _ROWS_A_SPLIT = 1024
 def convolve(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
     """Features (N, C_in), weight (C_out, K, C_in) -> (M, C_out), differentiable in both."""
     _check(features, weight, table)
-    result: Tensor = _Convolution.apply(features, weight, table)
-    return result
+    return differentiable(features, weight, table, _LOOPS)
 
 
 def convolve_fused(
@@ -46,26 +45,20 @@ def convolve_fused(
     return product(features.detach(), taps, table.rows, scale.detach(), shift.detach(), rectify)
 
 
-class _Convolution(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.table = table
-        return product(features, weight.to(features.dtype).permute(1, 2, 0), table.rows)
+def _forward(features: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    return product(features, weight.to(features.dtype).permute(1, 2, 0), table.rows)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        features, weight = ctx.saved_tensors
-        table: NeighbourTable = ctx.table
-        of_features, of_weight = None, None
-        if ctx.needs_input_grad[0]:
-            rows = table.rows if table.mirrored else table.adjoint.rows
-            taps = weight.to(features.dtype).permute(1, 0, 2)
-            of_features = product(gradient, taps, rows, backwards=table.mirrored)
-        if ctx.needs_input_grad[1]:
-            of_weight = weight_gradient(features, gradient, table.rows).to(weight.dtype)
-        return of_features, of_weight, None
+
+def _of_features(gradient: Tensor, weight: Tensor, table: NeighbourTable) -> Tensor:
+    rows = table.rows if table.mirrored else table.adjoint.rows
+    return product(gradient, weight.to(gradient.dtype).permute(1, 0, 2), rows, backwards=table.mirrored)
+
+
+def _of_weight(features: Tensor, gradient: Tensor, table: NeighbourTable) -> Tensor:
+    return weight_gradient(features, gradient, table.rows)
+
+
+_LOOPS = Loops(_forward, _of_features, _of_weight)
 
 
 def product(

@@ -1,0 +1,125 @@
+"""Dynamic sparse voxel transformer: attention in sets of voxels, turned at each layer (Wang et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from perception.backbones.attention import Attention, masked, xavier
+from perception.backbones.dsvt_partition import DSVTStage, WindowPosition
+from perception.sparse import AttentionPool, SparseTensor, VoxelSets
+
+PositionOf = Literal["layer", "partition"]
+
+
+class SetAttention(nn.Module):
+    """Attention among the voxels of each set, added to them, and a feed-forward network; norms after each."""
+
+    def __init__(self, channels: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.attention = Attention(channels, heads)
+        self.norm1 = nn.LayerNorm(channels)
+        self.linear1 = nn.Linear(channels, feedforward)
+        self.linear2 = nn.Linear(feedforward, channels)
+        self.norm2 = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, position: Tensor, sets: VoxelSets, axis: int) -> Tensor:
+        x = self.norm1(x + self._attend(x, position, sets, axis))
+        return self.norm2(x + self.linear2(F.gelu(self.linear1(x))))
+
+    def _attend(self, x: Tensor, position: Tensor, sets: VoxelSets, axis: int) -> Tensor:
+        if not len(x):
+            return self.attention(x[None], x[None], x[None])[0]
+        # Slots repeat voxels, several times where windows are nearly empty: project voxels, then fill the slots.
+        queries, keys = self.attention.queries_keys(x + position).chunk(2, 1)
+        queries, keys, values = (sets.take(part, axis) for part in (queries, keys, self.attention.values(x)))
+        found = self.attention.attend(queries, keys, values, masked(sets.repeated[axis]))
+        return self.attention.out(sets.put_back(found, axis))
+
+
+class DSVTLayer(nn.Module):
+    """Set attention around which the input is added once more, with a norm of its own."""
+
+    def __init__(self, channels: int, heads: int, feedforward: int) -> None:
+        super().__init__()
+        self.attention = SetAttention(channels, heads, feedforward)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: Tensor, position: Tensor, sets: VoxelSets, axis: int) -> Tensor:
+        return self.norm(self.attention(x, position, sets, axis) + x)
+
+
+class DSVTBlock(nn.Module):
+    """Two layers on one partition: sets that go along y first, then along x first; the input added at the end."""
+
+    def __init__(self, channels: int, heads: int, feedforward: int, stage: DSVTStage, position_of: PositionOf) -> None:
+        super().__init__()
+        self.position_of = position_of
+        self.positions = nn.ModuleList(WindowPosition(channels, w) for w in (stage.window, stage.shifted_window))
+        self.layers = nn.ModuleList(DSVTLayer(channels, heads, feedforward) for _ in range(2))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: SparseTensor, partitions: Sequence[VoxelSets], active: int) -> SparseTensor:
+        """``active``: which of the two partitions the block works on."""
+        features = x.features
+        for axis, (layer, position) in enumerate(zip(self.layers, self.positions)):
+            seen = axis if self.position_of == "layer" else active
+            features = layer(features, position(partitions[seen].windows), partitions[active], axis)
+        return x.with_features(self.norm(features + x.features))
+
+
+class DSVTStageBlocks(nn.Module):
+    """The blocks of a stage, on alternating partitions, and the pooling behind them.
+
+    ``first`` is the number of the stage's first block, counted through all stages: the partitions alternate on.
+    """
+
+    def __init__(
+        self, channels: int, heads: int, feedforward: int, stage: DSVTStage, position_of: PositionOf, first: int
+    ) -> None:
+        super().__init__()
+        self.stage, self.first = stage, first
+        self.blocks = nn.ModuleList(
+            DSVTBlock(channels, heads, feedforward, stage, position_of) for _ in range(stage.blocks)
+        )
+        self.pool = AttentionPool(channels, stage.pool, heads=8) if stage.pool else None
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        partitions = self.stage.partitions(x.sites)
+        for number, block in enumerate(self.blocks, self.first):
+            x = block(x, partitions, number % 2)
+        return self.pool(x) if self.pool is not None else x
+
+
+class DSVTBackbone(nn.Module):
+    """Voxel features (N, channels) to features of the same width on the sites that the poolings leave.
+
+    ``position_of``: which partition's window a layer takes its voxels' positions from. The published code takes layer
+    i's from partition i whatever the block works on (an oversight that its weights have learned to live with):
+    ``layer``. ``partition`` is the repaired form, for training from scratch.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        stages: Sequence[DSVTStage],
+        heads: int = 8,
+        feedforward: int = 384,
+        position_of: PositionOf = "layer",
+    ) -> None:
+        super().__init__()
+        self.channels = channels
+        self.stages = nn.ModuleList()
+        first = 0
+        for stage in stages:
+            self.stages.append(DSVTStageBlocks(channels, heads, feedforward, stage, position_of, first))
+            first += stage.blocks
+        xavier(self)
+
+    def forward(self, voxels: SparseTensor) -> SparseTensor:
+        for stage in self.stages:
+            voxels = stage(voxels)
+        return voxels

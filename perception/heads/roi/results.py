@@ -1,0 +1,21 @@
+"""From refined proposals to detections."""
+
+from __future__ import annotations
+
+from perception.boxes import Boxes3D
+from perception.geometry import nms
+from perception.heads.roi.proposals import Refined
+from perception.heads.selection import Selection
+from perception.results import Detections
+
+
+def detections(refined: Refined, selection: Selection, classes: tuple[str, ...]) -> list[Detections]:
+    """One Detections a sample, best first: the second stage's score and box, the first stage's class."""
+    scores, boxes = refined.scores.float().sigmoid(), refined.boxes
+    answers = []
+    for sample in range(refined.proposals.batch_size):
+        rows = ((refined.proposals.sample == sample) & (scores > selection.score_threshold)).nonzero()[:, 0]
+        rows = rows[scores[rows].topk(min(selection.candidates, len(rows))).indices]
+        kept = rows[nms(boxes[rows], scores[rows], selection.nms_overlap, selection.maximum)]
+        answers.append(Detections(Boxes3D(boxes[kept]), scores[kept], refined.proposals.labels[kept], classes))
+    return answers

@@ -1,0 +1,1 @@
+"""Files and models of other libraries: theirs read, ours offered."""

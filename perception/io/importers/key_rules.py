@@ -1,0 +1,34 @@
+"""How official names of a model's parts become ours.
+
+A rule is a pattern of the official key's beginning and what replaces it: a template or a function of the match; the
+first rule that fits is taken. ``Turned`` adds what must be done to the tensor itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class Turned(NamedTuple):
+    """A rule whose tensors are laid out otherwise than ours; ``convert`` makes ours of the official one."""
+
+    pattern: str
+    replacement: str | Callable[[re.Match[str]], str]
+    convert: Callable[[Tensor], Tensor]
+
+
+Rule = tuple[str, str | Callable[[re.Match[str]], str]] | Turned
+Rules = tuple[Rule, ...]
+
+
+def translate(key: str, rules: Rules) -> tuple[str, Callable[[Tensor], Tensor] | None]:
+    """Our name of an official key and what to do to its tensor; a key that no rule knows stays as it is."""
+    for pattern, replacement, *convert in rules:
+        renamed, count = re.subn("^" + pattern, replacement, key)
+        if count:
+            return renamed, convert[0] if convert else None
+    return key, None
