@@ -10,20 +10,20 @@ from typing import Any
 
 from rich.progress import track
 
-from perception.datasets.catalogue import dataset_entry
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.models.loading import load_with_header
 from perception.training.evaluation import PROTOCOLS, protocol_of
+from perception.training.roots import open_dataset
 
 
 def main() -> int:
     options = _options()
     try:
         model, header = load_with_header(options.weights, options.device)
-        roots = [_named(text) for text in options.data]
-        evaluate = protocol_of([name for name, _ in roots])
-        datasets = [_dataset(name, root, options) for name, root in roots]
+        given = {"split": options.split, "version": options.version, "infos": options.infos}
+        evaluate = protocol_of([text.partition(":")[0] for text in options.data])
+        datasets = [open_dataset(text, **given)[1] for text in options.data]
         result = evaluate(
             model,
             datasets,
@@ -46,20 +46,6 @@ def main() -> int:
         print("stopped", file=sys.stderr)
         return 130
     return 0
-
-
-def _named(text: str) -> tuple[str, str]:
-    name, colon, root = text.partition(":")
-    if not colon:
-        raise PerceptionError(f"--data {text}", "NAME:ROOT", f"for example kitti:{text}")
-    return name, root
-
-
-def _dataset(name: str, root: str, options: argparse.Namespace) -> Any:
-    chosen = dataset_entry(name)
-    known = chosen.options.__dataclass_fields__
-    given = {"root": root, "split": options.split, "version": options.version, "infos": options.infos}
-    return chosen.make(chosen.options(**{k: v for k, v in given.items() if k in known and v is not None}))
 
 
 def _write(folder: Path, values: dict[str, Any]) -> None:

@@ -81,7 +81,9 @@ class PositionEncoding(nn.Module):
 
     def forward(self, location: Tensor) -> Tensor:
         """(..., dimension) -> (..., channels)."""
-        rows = self.norm(self.first(location.flatten(0, -2))).relu()
+        # Half precision would round cells of a large map to their neighbours.
+        with torch.autocast(location.device.type, enabled=False):
+            rows = self.norm(self.first(location.flatten(0, -2).to(self.first.weight.dtype))).relu()
         return self.second(rows).view(*location.shape[:-1], self.second.out_features)
 
 

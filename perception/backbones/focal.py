@@ -24,12 +24,16 @@ from perception.sparse.scatter import scatter_sum
 
 @config
 class FocalOptions:
-    """``kernel`` cells on each side are reached by growth and convolution; ``enlarge`` channels predict importance.
+    """``kernel`` cells along each axis are reached by growth and convolution; ``enlarge`` channels predict importance.
 
     ``top``: the share ``threshold`` of a sample's cells is its foreground, else what is more important than that; a
     neighbour is proposed from the same threshold on. ``mask``: features are multiplied by their importance.
     ``average``: what several cells propose is multiplied by the mean of their importances; ``average_image`` says so
     for the convolution that sees images.
+
+    The authors' other code, on CenterPoint for nuScenes, is ``mask`` without ``average`` on a residual encoder, its own
+    convolution always of 3 cells; it leaves proposals beside background cells of the same coordinates, adds up what
+    several cameras see, and supervises |p - centre| <= size per axis. That form is not rebuilt.
     """
 
     use_stages: tuple[int, ...] = (1, 2, 3)

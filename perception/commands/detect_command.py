@@ -16,9 +16,8 @@ from rich.progress import track
 
 from perception.commands.detect_map_job import MapJob, map_header
 from perception.commands.inputs import Input, find_inputs, output_folder
-from perception.datasets.kitti_calibration import KittiCalibration, read_object_calibration
+from perception.commands.scan_input import Scan, read_scan
 from perception.errors import PerceptionError
-from perception.io.clouds import read_points
 from perception.io.detections import detections_to_plain, write_json, write_kitti
 from perception.io.las_header import LasHeader
 from perception.models.detector import Detector
@@ -55,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="KITTI calibration, or a folder with one of the same name for each cloud: only the points that the "
         "camera sees are used, as the benchmark does; needed by --format kitti",
     )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="for models that read images: a folder with an image of each cloud's name, or a file",
+    )
     parser.add_argument("--picture", action="store_true", help="also draw each cloud with its boxes, from above")
     parser.add_argument("--score", type=float, metavar="S", help="keep detections above this score, 0 to 1")
     parser.add_argument("--labels", action="store_true", help="maps: also write the cloud with detection and class")
@@ -71,15 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A file that has been read."""
-
-    item: Input
-    cloud: PointCloud
-    calibration: KittiCalibration | None
-
-
-@dataclass(frozen=True)
 class Job:
     """Everything that is the same for all files."""
 
@@ -88,15 +84,12 @@ class Job:
 
     def read(self, item: Input) -> Scan:
         """One file as the model will see it."""
-        calibration = _calibration(self.options.calib, item.path)
-        cloud = read_points(item.path, format=self.options.input_format)
-        if calibration is not None:
-            cloud = cloud.select(calibration.in_camera_view(cloud.world()))
-        return Scan(item, cloud, calibration)
+        return read_scan(item, self.options.input_format, self.options.calib, self.options.images)
 
     def run(self, scans: Sequence[Scan]) -> list[Detections]:
         """Detect in several files at once."""
-        results = perceive(self.model, [scan.cloud for scan in scans])
+        views = [scan.view for scan in scans] if self.model.reads_images else None
+        results = perceive(self.model, [scan.cloud for scan in scans], views=views)
         found = [result.cpu() for result in results if isinstance(result, Detections)]
         limit = self.options.score
         return found if limit is None else [one.select(one.scores > limit) for one in found]
@@ -124,6 +117,10 @@ def run(options: argparse.Namespace) -> int:
     model = load(options.model, _device(options.device))
     if not isinstance(model, Detector):
         raise PerceptionError(f"{options.model} is a model for {model.task}", "a detector", "see `perception models`")
+    if model.reads_images and (options.images is None or options.calib is None):
+        raise PerceptionError(
+            f"{options.model} reads camera images", "--images and --calib", "add both, or choose a model of lidar alone"
+        )
     job = Job(model, options)
     failures: list[tuple[Input, PerceptionError]] = []
     bar = track(range(len(items)), "detecting", console=errors, disable=len(items) == 1 or not errors.is_terminal)
@@ -144,6 +141,8 @@ def _check(options: argparse.Namespace) -> None:
         raise PerceptionError("--format kitti without --calib", "the calibration of the camera", "add --calib FILE")
     if options.score is not None and not 0 <= options.score <= 1:
         raise PerceptionError(f"--score {options.score}", "a number from 0 to 1")
+    if options.images is not None and options.calib is None:
+        raise PerceptionError("--images without --calib", "the calibration of the camera", "add --calib FILE")
     if options.batch < 1:
         raise PerceptionError(f"--batch {options.batch}", "1 or more")
     if not 0 <= options.thinning < 10:
@@ -245,12 +244,6 @@ def _line(item: Input, cloud: PointCloud, found: Detections, model: Detector) ->
 
 def _counts(names: Sequence[str]) -> str:
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing found"
-
-
-def _calibration(given: Path | None, cloud: Path) -> KittiCalibration | None:
-    if given is None:
-        return None
-    return read_object_calibration(given / f"{cloud.stem}.txt" if given.is_dir() else given)
 
 
 def _device(name: str) -> torch.device:

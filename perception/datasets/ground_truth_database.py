@@ -22,7 +22,7 @@ from perception.io.files import write_atomically
 from perception.points import PointCloud
 
 _FORMAT = "lidar-perception ground truth 1"
-_REBUILD = "build the database again with tools/prepare_kitti.py"
+_REBUILD = "build the database again (tools/cut_objects.py, tools/prepare_kitti.py, tools/prepare_nuscenes.py)"
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,7 +113,7 @@ class TransFusionHead(nn.Module):
         rows = (cell + torch.arange(batch, device=cell.device)[:, None] * (height * width)).flatten()
         queries = gather_rows(cells.flatten(0, 1), rows).view(*cell.shape, -1)
         queries = queries + self.class_encoding(F.one_hot(label, len(self.classes)).to(queries.dtype))
-        middles = _middles((height, width), queries)
+        middles = _middles((height, width), queries.device)
         radius = self.config.radius
         mask = None if radius is None else neighbourhood(cell, (height, width), radius, self.config.wrapped)
         queries = self.decoder(queries, middles[cell], cells, middles, mask)
@@ -161,9 +161,9 @@ class TransFusionHead(nn.Module):
         ]
 
 
-def _middles(shape: tuple[int, int], like: Tensor) -> Tensor:
+def _middles(shape: tuple[int, int], device: torch.device) -> Tensor:
     """Middle x y of each cell (H * W, 2), in cells."""
     height, width = shape
-    columns, rows = torch.arange(width, device=like.device), torch.arange(height, device=like.device)
+    columns, rows = torch.arange(width, device=device), torch.arange(height, device=device)
     y, x = torch.meshgrid(rows, columns, indexing="ij")
-    return (torch.stack([x, y], -1).flatten(0, 1) + 0.5).to(like)
+    return torch.stack([x, y], -1).flatten(0, 1) + 0.5

@@ -8,7 +8,7 @@ from torch import nn
 
 from perception.backbones.bev import BEVBackbone, FlattenHeight
 from perception.backbones.dynamic_encoder import DynamicVoxelEncoder
-from perception.backbones.sparse_encoder import SparseEncoder
+from perception.backbones.sparse_encoder import SparseEncoder, encoded_depth
 from perception.backbones.sparse_resnet import SparseResNet
 from perception.backbones.stacked_pillars import StackedPillarEncoder
 from perception.backbones.voxel_encoders import MeanEncoder
@@ -119,7 +119,7 @@ class CenterPoint(CentreDetector):
         self.encoder: nn.Module = MeanEncoder()
         self.backbone: nn.Module = nn.Identity()
         self.flatten: nn.Module = FlattenHeight()
-        depth, shrink = (1, 1) if self.pillars else (_depth(self.grid.shape[0] + 1), 8)
+        depth, shrink = (1, 1) if self.pillars else (encoded_depth(self.grid.shape[0] + 1), 8)
         if config.backbone == "hard_pillars":
             self.encoder, self.flatten = StackedPillarEncoder(points, (64, 64), self.grid), Scatter()
         elif config.backbone == "dynamic_pillars":
@@ -161,10 +161,3 @@ def columns(grid: VoxelGrid) -> VoxelGrid:
     x, y, _, far_x, far_y, _ = grid.point_range
     tall = 1e5
     return VoxelGrid((x, y, -tall, far_x, far_y, tall), (*grid.voxel_size[:2], 2 * tall))
-
-
-def _depth(cells: int) -> int:
-    """Cells along z after the strides of a backbone of four stages and of its last layer."""
-    for padding in (1, 1, 0, 0):
-        cells = (cells + 2 * padding - 3) // 2 + 1
-    return cells

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from perception.backbones.bev import BEVBackbone, FlattenHeight
-from perception.backbones.sparse_encoder import FourStages, SparseEncoder
+from perception.backbones.sparse_encoder import FourStages, SparseEncoder, encoded_depth
 from perception.backbones.voxel_encoders import MeanEncoder
 from perception.config import config
 from perception.heads.anchor_head import AnchorHead, AnchorLossWeights
@@ -48,8 +48,8 @@ class SECOND(AnchorDetector):
         self.encoder = MeanEncoder()
         self.backbone = self.make_backbone(3 + len(config.point_fields))
         self.flatten = FlattenHeight()
-        # The backbone leaves z at 1/16 of the grid plus its spare layer: 2 cells of 128 channels for KITTI's 40.
-        self.flattened = flattened = 128 * _height_after(self.grid.shape[0] + 1)
+        # The grid and its spare cell in z: 2 cells of 128 channels are left of KITTI's 40 and one.
+        self.flattened = flattened = 128 * encoded_depth(self.grid.shape[0] + 1)
         self.bev = BEVBackbone(
             flattened, config.layers, config.strides, config.filters, config.up_strides, config.up_filters
         )
@@ -72,10 +72,3 @@ class SECOND(AnchorDetector):
 
     def features(self, voxels: HardVoxels) -> Tensor:
         return self.bev(self.flatten(self.backbone(self.volume(voxels))))
-
-
-def _height_after(cells: int) -> int:
-    """Cells along z after the encoder's strides: twice with padding 1, once without, and the last of kernel 3."""
-    for padding in (1, 1, 0, 0):
-        cells = (cells + 2 * padding - 3) // 2 + 1
-    return cells

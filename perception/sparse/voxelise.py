@@ -92,14 +92,30 @@ def dynamic_voxelise(points: PointBatch, grid: VoxelGrid) -> DynamicVoxels:
     """All points in range, grouped by voxel; voxels in lexicographic order."""
     if not _compiled(points):
         return plain_dynamic_voxelise(points, grid)
+    voxel, coordinates = voxel_of_points(points, grid)
+    inside = voxel >= 0
+    kept = points.values if inside.all() else points.values[inside]
+    return DynamicVoxels(kept, voxel[inside], coordinates, points.batch_size)
+
+
+def voxel_of_points(points: PointBatch, grid: VoxelGrid) -> tuple[Tensor, Tensor]:
+    """Row of each point's voxel (N,) int64, -1 out of range, and the voxels' coordinates (M, 4), ascending.
+
+    Samples may come in any order here.
+    """
+    if not _compiled(points):
+        cell, inside = grid.cells(points.xyz)
+        cells = torch.cat([points.sample[inside, None], cell[inside]], 1)
+        occupied, voxel = linear_keys(cells, grid.shape, points.batch_size).unique(return_inverse=True)
+        rows = torch.full_like(points.sample, -1)
+        rows[inside] = voxel
+        return rows, coordinates_of(occupied, grid.shape)
     arrival, keys = _grouped(points, grid, len(points.values))
     order = np.argsort(keys)
-    rank = np.empty(len(keys), np.int64)
+    rank = np.empty(len(keys) + 1, np.int64)
     rank[order] = np.arange(len(keys))
-    inside = arrival >= 0
-    kept = points.values if inside.all() else points.values[torch.from_numpy(inside)]
-    voxel = torch.from_numpy(rank[arrival[inside]])
-    return DynamicVoxels(kept, voxel, coordinates_of(torch.from_numpy(keys[order]), grid.shape), points.batch_size)
+    rank[-1] = -1
+    return torch.from_numpy(rank[arrival]), coordinates_of(torch.from_numpy(keys[order]), grid.shape)
 
 
 def plain_hard_voxelise(points: PointBatch, grid: VoxelGrid, max_points: int, max_voxels: int) -> HardVoxels:

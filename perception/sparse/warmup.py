@@ -10,6 +10,7 @@ import torch
 from perception.points import PointBatch
 from perception.sparse.block import ConvNormReLU
 from perception.sparse.conv import DepthwiseConv, InverseConv, SparseConv, SubmanifoldConv
+from perception.sparse.growth import by_threshold, grow, spread_table
 from perception.sparse.tensor import SparseTensor
 from perception.sparse.voxelise import VoxelGrid, dynamic_voxelise, hard_voxelise
 
@@ -39,6 +40,8 @@ def warmup(
             x = SparseTensor.of(features, cells, grid.shape, 1)
             raised = up(down(block(x)), down, x.sites)
             total = depthwise(raised).features.sum() + coarse(x).features.sum()
+            importance = torch.rand(len(x), 27, device=x.features.device)
+            spread_table(grow(x.sites, by_threshold(importance[:, -1], 0.5), importance[:, :-1], 3, 0.5), 3)
             if training:
                 total.backward()
     return time.perf_counter() - start

@@ -201,7 +201,7 @@ def _range_findings(tally: _Tally, boxes: np.ndarray, names: np.ndarray, limits:
     if not len(boxes):
         return findings
     centre, half = boxes[:, :3], boxes[:, 3:6] / 2
-    inside: np.ndarray = ((centre >= limits[:3]) & (centre < limits[3:])).all(1)
+    inside = np.asarray(((centre >= limits[:3]) & (centre < limits[3:])).all(1))
     if (~inside).mean() > OUTSIDE_SHARE:
         worst = ", ".join(f"{name} {(~inside[names == name]).mean():.0%}" for name in np.unique(names))
         what = f"{(~inside).mean():.0%} of the boxes have their centre outside the model's range ({shown}): {worst}"

@@ -10,6 +10,7 @@ from perception.errors import PerceptionError
 from perception.training.evaluation_argoverse2 import evaluate_argoverse2
 from perception.training.evaluation_kitti import evaluate_kitti
 from perception.training.evaluation_nuscenes import evaluate_nuscenes
+from perception.training.evaluation_overlap import evaluate_by_overlap
 from perception.training.evaluation_waymo import evaluate_waymo
 
 
@@ -40,6 +41,7 @@ PROTOCOLS: dict[str, Callable[..., Evaluation]] = {
     "nuscenes": evaluate_nuscenes,
     "argoverse2": evaluate_argoverse2,
     "waymo": evaluate_waymo,
+    "folder": evaluate_by_overlap,
 }
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from perception.config import read_yaml
-from perception.datasets.catalogue import DATASETS
+from perception.config import parse, read_yaml
+from perception.datasets.catalogue import DATASETS, dataset_entry
 from perception.errors import PerceptionError
 
 
@@ -21,6 +22,17 @@ def parse_roots(texts: Sequence[str], config: str | Path) -> dict[str, str]:
             raise PerceptionError(f"no folder {root}", f"the root of {name}", "correct --data")
         roots[name] = root
     return roots
+
+
+def open_dataset(text: str, **given: Any) -> tuple[str, Any]:
+    """The catalogue's name and the data set of ``NAME:ROOT``, with those of the ``given`` options that it knows."""
+    name, colon, root = text.partition(":")
+    if not colon:
+        raise PerceptionError(f"--data {text}", "NAME:ROOT", f"for example kitti:{text}")
+    chosen = dataset_entry(name)
+    known = chosen.options.__dataclass_fields__
+    values = {key: value for key, value in {"root": root, **given}.items() if key in known and value is not None}
+    return name, chosen.make(parse(chosen.options, values, f"--data {text}"))
 
 
 def _only_rooted(config: str | Path, text: str) -> str:

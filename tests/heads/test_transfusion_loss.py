@@ -161,3 +161,17 @@ def test_a_map_smaller_than_the_queries_and_unknown_classes() -> None:
         head(every_cell=("lorry",))
     with pytest.raises(PerceptionError, match="peak_window"):
         head(peak_window=2)
+
+
+def test_places_on_a_large_map_survive_half_precision() -> None:
+    model, x = head(peak_window=1).eval(), torch.randn(1, 8, 4, 300)
+    with torch.inference_mode():
+        full = model(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(x)
+    assert half.codes.dtype == torch.float32
+    x_of_cell = half.cell % 300 + 0.5
+    offset = half.codes[..., 0] - x_of_cell
+    wanted = full.codes[..., 0] - (full.cell % 300 + 0.5)
+    assert offset.abs().max() < wanted.abs().max() + 0.2
+    assert (offset != offset.round()).any()

@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from perception.backbones.image import ImageEncoder
+from perception.errors import PerceptionError
 from perception.io.importers.openpcdet import load_official
+from perception.io.importers.torchvision import load_image_encoder
 from perception.models.catalogue import MODELS
 
 LISTS = {
@@ -59,3 +62,16 @@ def test_the_parts_of_deeplab_that_are_not_read_are_reported(shared_golden: Path
     report = load_official(MODELS[name].make(MODELS[name].defaults), name, filled(keys))
     assert set(report.unused) == {key for key in keys if any(part in key for part in unread)} | {"global_step"}
     assert len(report.mapped) + len(report.unused) == len(keys)
+
+
+@pytest.mark.parametrize(("prefix", "further"), [("backbone.", ["classifier.4.weight"]), ("", ["fc.weight"])])
+def test_weights_of_torchvision_for_the_image_branch(prefix: str, further: list[str]) -> None:
+    encoder, source = ImageEncoder(), ImageEncoder()
+    state = {f"{prefix}{key}": value for key, value in source.state_dict().items()}
+    spare = [*further, f"{prefix}layer2.0.conv1.weight"]
+    report = load_image_encoder(encoder, {**state, **{key: torch.zeros(2) for key in spare}})
+    assert sorted(report.unused) == sorted(spare)
+    assert all(torch.equal(value, source.state_dict()[key]) for key, value in encoder.state_dict().items())
+    state.pop(f"{prefix}layer1.2.conv3.weight")
+    with pytest.raises(PerceptionError, match=r"layer1\.2\.conv3\.weight"):
+        load_image_encoder(encoder, state)

@@ -8,6 +8,7 @@ from torch import nn
 from perception.errors import PerceptionError
 from perception.models.catalogue import entry
 from perception.models.detector import AnchorDetector, Detector
+from perception.models.two_stage import TwoStageDetector
 from perception.points import PointCloud
 
 
@@ -32,7 +33,8 @@ def random_model(name: str, cloud: PointCloud, candidates: int) -> Detector:
         for norm, momentum in zip(norms, usual):
             norm.momentum = momentum
         predictions = model.eval()(model.voxelise(points))
-        if isinstance(model, AnchorDetector):
+        # A second stage always gets its number of proposals, whatever their scores.
+        if isinstance(model, AnchorDetector) and not isinstance(model, TwoStageDetector):
             best = predictions.scores[0].amax(1)
             last = best.topk(min(candidates, len(best))).values[-1]
             wanted = torch.logit(torch.tensor(model.config.selection.score_threshold))

@@ -10,10 +10,13 @@ from torch import Tensor, nn
 
 from perception.config import config
 from perception.heads.roi.ball_query import ball_query
-from perception.heads.roi.segments import segment_max
+from perception.heads.roi.segments import paired_relu, segment_max
 from perception.points import PointBatch
 from perception.sparse import BatchNorm
 from perception.sparse.scatter import gather_rows
+
+# Queries looked at together on a CPU.
+TOGETHER = 256
 
 
 @config
@@ -75,13 +78,21 @@ class BallFeatures(nn.Module):
         return gather_rows(here, row) - gather_rows(there, query)
 
     def _in_use(self, points: PointBatch, queries: PointBatch, query: Tensor, row: Tensor, counts: Tensor) -> Tensor:
-        """The same with norms folded into the layers."""
+        """The same with norms folded into the layers, a few queries at a time so that pairs stay in the cache."""
         scale, shift = self.first_norm.folded()
-        values = (self._offset(points, queries, query, row, self.first.weight * scale[:, None]) + shift).relu_()
+        weight = self.first.weight * scale[:, None]
+        here, there = torch.addmm(shift, points.values, weight.T), queries.xyz @ weight[:, :3].T
         scale, further = self.second_norm.folded()
         weight = self.second.weight * scale[:, None]
-        largest = segment_max(values @ weight.T, counts) + further
-        return torch.where(counts[:, None] > 0, largest, weight @ shift.relu() + further).relu_()
+        size = TOGETHER if counts.device.type == "cpu" else max(len(counts), 1)
+        parts = counts.split(size)
+        pairs = [int(part.sum()) for part in parts]
+        largest = [
+            segment_max(paired_relu(here, there, r, q) @ weight.T, part)
+            for part, q, r in zip(parts, query.split(pairs), row.split(pairs))
+        ]
+        found = torch.where(counts[:, None] > 0, torch.cat(largest), weight @ shift.relu())
+        return (found + further).relu_()
 
     def _copies(self, query: Tensor, counts: Tensor) -> Tensor:
         """How many slots of its ball each pair fills: the first neighbour also those left over."""

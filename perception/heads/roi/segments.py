@@ -1,4 +1,4 @@
-"""The maximum over rows that follow each other, a run of them for each query."""
+"""Rows in pairs with queries, and the maximum over the run of rows of each query."""
 
 from __future__ import annotations
 
@@ -27,6 +27,38 @@ def plain_segment_max(values: Tensor, lengths: Tensor) -> Tensor:
     """``segment_max`` on any device, differentiable."""
     group = torch.arange(len(lengths), device=values.device).repeat_interleave(lengths)
     return scatter_max(values, group, len(lengths))
+
+
+def paired_relu(here: Tensor, there: Tensor, row: Tensor, query: Tensor) -> Tensor:
+    """ReLU(here[row] - there[query]) (P, C) of all pairs; without gradients."""
+    if here.device.type != "cpu" or here.dtype != torch.float32:
+        return plain_paired_relu(here, there, row, query)
+    values = np.empty((len(row), here.shape[1]), np.float32)
+    arrays = [np.ascontiguousarray(part.detach().numpy()) for part in (here, there, row, query)]
+    run_shares(_pair, [(*arrays, values, *share) for share in fair(np.ones(len(row)), 2**14)])
+    return torch.from_numpy(values)
+
+
+def plain_paired_relu(here: Tensor, there: Tensor, row: Tensor, query: Tensor) -> Tensor:
+    """``paired_relu`` on any device."""
+    return (here[row] - there[query]).relu_()
+
+
+@compiled
+def _pair(
+    here: np.ndarray,
+    there: np.ndarray,
+    row: np.ndarray,
+    query: np.ndarray,
+    values: np.ndarray,
+    first: int,
+    last: int,
+) -> None:
+    zero = np.float32(0)
+    for i in range(first, last):
+        a, b = here[row[i]], there[query[i]]
+        for c in range(values.shape[1]):
+            values[i, c] = max(a[c] - b[c], zero)
 
 
 @compiled

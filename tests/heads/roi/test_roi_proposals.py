@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from roi_scenes import boxes
 from torch import Tensor
 
 from perception.boxes import Boxes3D
@@ -20,7 +21,6 @@ from perception.heads.roi.results import detections
 from perception.heads.roi.sampling import RoISampling, best_overlap, draw, sample_rois
 from perception.heads.selection import Selection
 from perception.models.detector import KITTI_CLASSES
-from tests.heads.roi.scenes import boxes
 
 
 def proposals(rows: Tensor, labels: list[int], sample: list[int]) -> Proposals:

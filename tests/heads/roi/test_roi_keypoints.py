@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from roi_scenes import GRID, points
 
 from perception.heads.roi.arrival import arrival_orders
 from perception.heads.roi.point_head import point_loss, point_targets
 from perception.heads.roi.set_abstraction import sample_map
 from perception.points import PointBatch
 from perception.sparse import SparseConv, SparseTensor, SubmanifoldConv
-from tests.heads.roi.scenes import GRID, points
 
 
 def test_points_near_a_box_are_left_out() -> None:
@@ -48,7 +48,7 @@ def test_map_at_a_coarser_grid_and_beyond_its_last_cell() -> None:
     place = PointBatch(torch.tensor([[1.6, -3.4, 0.0], [8.99, 0, 0]]), torch.zeros(2, dtype=torch.int64), 1)
     found = sample_map(flat, place, GRID)
     assert float(found[0]) == pytest.approx(2 * 11 + 2, abs=1e-3)  # 16 cells of 0.1 m are two of the map's
-    assert float(found[1]) == pytest.approx(0, abs=1e-4)  # in the last of the map's eleven columns there is nothing to go on to
+    assert float(found[1]) == pytest.approx(0, abs=1e-4)  # the last of eleven columns has none to go on to
 
 
 def test_order_of_arrival_is_that_of_a_loop_over_taps_and_inputs() -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from roi_scenes import GRID, points, stage
 
 from perception.heads.roi.ball_query import ball_query, plain_ball_query
 from perception.heads.roi.farthest_points import farthest_points, plain_farthest_points
 from perception.heads.roi.neighbours import Neighbours
 from perception.heads.roi.pool_kernels import _holder, first_largest, plain_holder
-from perception.heads.roi.segments import plain_segment_max, segment_max
+from perception.heads.roi.segments import paired_relu, plain_paired_relu, plain_segment_max, segment_max
 from perception.heads.roi.voxel_pool import voxel_centres
 from perception.heads.roi.voxel_query import plain_voxel_query, voxel_query
 from perception.points import PointBatch
-from tests.heads.roi.scenes import GRID, points, stage
 
 
 def same(a: Neighbours, b: Neighbours) -> bool:
@@ -118,3 +118,10 @@ def test_largest_of_neighbours_and_its_gradient() -> None:
     (wanted,) = torch.autograd.grad((plain * weight).sum(), values)
     assert torch.equal(found, plain)
     torch.testing.assert_close(gradient, wanted)
+
+
+@pytest.mark.parametrize("number", [0, 1, 40_000])
+def test_pairs(number: int) -> None:
+    here, there = torch.randn(50, 6), torch.randn(20, 6)
+    row, query = torch.randint(50, (number,)), torch.randint(20, (number,))
+    assert torch.equal(paired_relu(here, there, row, query), plain_paired_relu(here, there, row, query))

@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from roi_scenes import GRID, points, stage
 from torch import Tensor, nn
 
 from perception.heads.roi.aggregation import Ball, BallFeatures
@@ -15,7 +16,6 @@ from perception.heads.roi.voxel_pool import PoolScale, VoxelPool, voxel_centres
 from perception.heads.roi.voxel_query import voxel_query
 from perception.points import PointBatch
 from perception.sparse import SparseTensor
-from tests.heads.roi.scenes import GRID, points, stage
 
 
 def normed(norm: nn.BatchNorm1d, values: Tensor) -> Tensor:

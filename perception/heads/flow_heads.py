@@ -1,0 +1,100 @@
+"""From features of voxels or pillars to the motion of points (N, 3), metres, beyond the ego motion."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from perception.sparse.scatter import gather_rows
+
+OffsetLookup = Literal["point", "official_voxel_row"]
+
+
+class FlowMLP(nn.Module):
+    """``features`` (M, C) of places and ``offset`` (N, D) of points: linear to 32, GELU, linear to 3.
+
+    The first layer is applied to both parts by themselves: once a place, not once a point.
+    """
+
+    def __init__(self, features: int, offset: int, hidden: int = 32) -> None:
+        super().__init__()
+        self.split = (features, offset)
+        self.hidden = nn.Linear(features + offset, hidden)
+        self.out = nn.Linear(hidden, 3)
+
+    def forward(self, features: Tensor, place: Tensor, offset: Tensor) -> Tensor:
+        """``place`` (N,): the row of ``features`` that each point belongs to."""
+        of_places, of_points = self.hidden.weight.split(self.split, 1)
+        hidden = gather_rows(features @ of_places.t() + self.hidden.bias, place) + offset @ of_points.t()
+        return self.out(nn.functional.gelu(hidden))
+
+
+class VoxelFlowHead(nn.Module):
+    """SSF's head: encoder's and U-Net's features of a voxel, and the point's offset from its centre."""
+
+    def __init__(self, features: int, offset: int = 64, lookup: OffsetLookup = "point") -> None:
+        super().__init__()
+        self.lookup = lookup
+        self.offset = nn.Linear(3, offset)
+        self.mlp = FlowMLP(features, offset)
+
+    def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
+        """``features`` (M, C) of voxels, ``voxel`` (N,) and ``offset`` (N, 3) of points."""
+        if self.lookup == "official_voxel_row":
+            offset = official_offsets(offset, voxel, len(features))
+        return self.mlp(features, voxel, self.offset(offset))
+
+
+def official_offsets(offset: Tensor, voxel: Tensor, voxels: int) -> Tensor:
+    """What the published SSF takes for each point's offset: that of the point whose *row* is the number of its voxel.
+
+    All points of a voxel thus share the offset of one unrelated point, and zeros where there are fewer points than
+    voxels. Released weights were trained with it.
+    """
+    short = max(voxels - len(offset), 0)
+    table = torch.cat([offset, offset.new_zeros((short, 3))])
+    return table.index_select(0, voxel)
+
+
+class LinearFlowHead(nn.Module):
+    """FastFlow3D's head: a pillar's features and the point's offset, side by side."""
+
+    def __init__(self, features: int = 128, offset: int = 128) -> None:
+        super().__init__()
+        self.offset = nn.Linear(3, offset)
+        self.mlp = FlowMLP(features, offset)
+
+    def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
+        return self.mlp(features, voxel, self.offset(offset))
+
+
+class GRUFlowHead(nn.Module):
+    """DeFlow's head: a gated recurrent unit refines a pillar's features with the point's offset, a few times over.
+
+    Zhang et al. 2024, section III-C, figure 3.
+    """
+
+    def __init__(self, features: int = 128, offset: int = 64, iterations: int = 4) -> None:
+        super().__init__()
+        self.iterations = iterations
+        self.offset = nn.Linear(3, offset)
+        self.update = nn.Linear(features + offset, features)
+        self.reset = nn.Linear(features + offset, features)
+        self.candidate = nn.Linear(features + offset, features)
+        self.mlp = nn.Sequential(nn.Linear(features + offset, 32), nn.GELU(), nn.Linear(32, 3))
+
+    def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
+        state, given = gather_rows(features, voxel), self.offset(offset)
+        width = state.shape[1]
+        gates, candidate = (nn.ModuleList([self.update, self.reset]), self.candidate)
+        weight = torch.cat([gate.weight for gate in gates])
+        # What the offset adds to gates and candidate is the same in every round.
+        fixed = nn.functional.linear(given, weight[:, width:], torch.cat([gate.bias for gate in gates]))
+        candidate_fixed = nn.functional.linear(given, candidate.weight[:, width:], candidate.bias)
+        for _ in range(self.iterations):
+            update, reset = (fixed + state @ weight[:, :width].t()).sigmoid().chunk(2, 1)
+            proposed = (candidate_fixed + (reset * state) @ candidate.weight[:, :width].t()).tanh()
+            state = state + update * (proposed - state)
+        return self.mlp(torch.cat([state, given], 1))
