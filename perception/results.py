@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,13 +40,47 @@ class Detections:
 
 @dataclass(frozen=True, eq=False)
 class Skeletons:
-    """People with joints: ``keypoints`` (N, K, 3) metres, ``visibility`` (N, K) in [0, 1], one name a joint."""
+    """People with joints in one cloud, best first: ``keypoints`` (N, K, 3) metres, one name a joint.
+
+    ``visibility`` (N, K) in [0, 1]: above 0.5 the sensor saw the joint, half is one that is there but hidden.
+    ``class_name`` is what the boxes hold, ``bones`` pairs of joints to draw a line between.
+    """
 
     boxes: Boxes3D
     scores: Tensor
     keypoints: Tensor
     visibility: Tensor
     joint_names: tuple[str, ...]
+    class_name: str = "Human"
+    bones: tuple[tuple[str, str], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def detections(self) -> Detections:
+        """The people's boxes alone."""
+        labels = torch.zeros(len(self), dtype=torch.int64, device=self.scores.device)
+        return Detections(self.boxes, self.scores, labels, (self.class_name,))
+
+    def select(self, rows: Tensor) -> Skeletons:
+        """The people of a boolean mask or an index tensor."""
+        return replace(
+            self,
+            boxes=self.boxes[rows],
+            scores=self.scores[rows],
+            keypoints=self.keypoints[rows],
+            visibility=self.visibility[rows],
+        )
+
+    def cpu(self) -> Skeletons:
+        return replace(
+            self,
+            boxes=self.boxes.to("cpu"),
+            scores=self.scores.cpu(),
+            keypoints=self.keypoints.cpu(),
+            visibility=self.visibility.cpu(),
+        )
 
 
 @dataclass(frozen=True, eq=False)

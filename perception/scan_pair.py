@@ -48,13 +48,14 @@ class ScanPair:
 
         In float64, relative to the second cloud's origin.
         """
-        world = self.first.world()
-        moved: np.ndarray = world @ self.pose[:3, :3].T + self.pose[:3, 3] - self.second.origin
+        with np.errstate(invalid="ignore"):  # points that are not finite stay so, and are left out later
+            moved: np.ndarray = self.first.world() @ self.pose[:3, :3].T + self.pose[:3, 3] - self.second.origin
         return moved
 
     def ego_flow(self) -> np.ndarray:
         """Motion (N, 3) float32, metres, that each point of the first scan has from the sensor's own motion."""
-        return (self.moved() + self.second.origin - self.first.world()).astype(np.float32)
+        with np.errstate(invalid="ignore"):
+            return (self.moved() + self.second.origin - self.first.world()).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,7 +44,7 @@ def settings(name: str) -> Any:
     known = {field.name for field in fields(defaults)}
     changes: dict[str, Any] = {}
     if "tasks" in known:
-        changes |= {"tasks": [list(CLASSES)], "velocity": False}
+        changes |= {"tasks": [list(CLASSES)], "velocity": False, "loss": {"codes": [1.0] * 8}}
     elif isinstance(defaults.classes[0], str):
         changes["classes"] = list(CLASSES)
     elif defaults.classes[0].name != "Car":
@@ -52,7 +52,7 @@ def settings(name: str) -> Any:
     if defaults.point_fields:
         changes["point_fields"] = ["intensity"]
     if "suppressed" in to_plain(defaults.selection):
-        changes["selection"] = {"suppressed": []}
+        changes |= {"selection": {"suppressed": []}, "head": {"every_cell": []}}
     changes["point_range"] = _range(defaults)
     return merge(defaults, changes, f"overfit {name}")
 
@@ -68,7 +68,7 @@ def _range(defaults: Any) -> list[float]:
 
 def learn(model: Any, sample: Sample, steps: int, rate: float, every: int, console: Console) -> dict[str, Any]:
     """Train on the one frame until all visible cars are found, or for so many steps."""
-    targets = Targets(tuple(model.classes), model.config.point_range, {}, VISIBLE)
+    targets = Targets(tuple(model.classes), model.config.point_range, {}, VISIBLE, velocity=model.velocity)
     boxes, labels = targets(sample.cloud, sample.objects, sample.identifier)
     cars = boxes[labels == list(model.classes).index("Car"), :7]
     for module in model.modules():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from perception.backbones.joining import add_folded, join
 from perception.backbones.sparse_encoder import downsample, submanifold
 from perception.backbones.sparse_resnet import ResidualBlock
 from perception.errors import PerceptionError
@@ -41,10 +42,10 @@ class Join(nn.Module):
         self.merge = submanifold(2 * channels, channels)
 
     def forward(self, level: SparseTensor, below: Tensor) -> SparseTensor:
-        joined = torch.cat([below, self.lateral(level).features], 1)
+        branch = self.lateral.second(self.lateral.first(level)).features
+        joined = join(below, level.features, branch)
         # As published neighbouring channels are added, so each sum stays within one of the two inputs.
-        folded = joined[:, 0::2] + joined[:, 1::2]
-        return self.merge(level.with_features(joined)).map(lambda features: features + folded)
+        return self.merge(level.with_features(joined)).map(lambda features: add_folded(features, joined))
 
 
 class PartUNet(nn.Module):
@@ -78,8 +79,12 @@ class PartUNet(nn.Module):
         below = levels[-1].features
         for number in reversed(range(1, len(levels))):
             joined = self.joins[number](levels[number], below)
-            first = self.levels[number][0]
-            assert isinstance(first, ConvNormReLU)
-            assert isinstance(first.conv, SparseConv)
-            below = self.ups[number - 1](joined, first.conv, levels[number - 1]).features
+            below = self.ups[number - 1](joined, self.down(number), levels[number - 1]).features
         return self.out(self.joins[0](levels[0], below))
+
+    def down(self, level: int) -> SparseConv:
+        """The strided convolution that leads to a level."""
+        first = next(self.levels[level].children())
+        assert isinstance(first, ConvNormReLU)
+        assert isinstance(first.conv, SparseConv)
+        return first.conv

@@ -11,7 +11,9 @@ from rich.table import Table
 from perception.commands.inputs import find_inputs
 from perception.errors import PerceptionError
 from perception.io.clouds import describe
-from perception.io.importers import openpcdet
+from perception.io.importers.checkpoint import open_checkpoint
+from perception.io.importers.families import family_of
+from perception.io.importers.recognise import likenesses
 from perception.io.weights import read_header
 
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".tar")
@@ -53,14 +55,7 @@ def _facts(path: Path, cloud_format: str | None) -> dict[str, object]:
             "limits": card.limits,
         }
     if path.suffix in CHECKPOINTS:
-        tensors = openpcdet.read_checkpoint(path)
-        prefixes = dict.fromkeys(key.split(".")[0] for key in tensors)
-        return {
-            "what": "a checkpoint",
-            "tensors": f"{len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers",
-            "parts": ", ".join(prefixes),
-            "next": f"perception import {path} --model NAME --out weights.safetensors",
-        }
+        return _checkpoint_facts(path)
     summary = describe(path, format=cloud_format)
     facts: dict[str, object] = {
         "what": f"{summary.format} point cloud {summary.version}".rstrip(),
@@ -75,3 +70,22 @@ def _facts(path: Path, cloud_format: str | None) -> dict[str, object]:
         for axis, low, high in zip("xyz", *summary.extent):
             facts[axis] = f"{low:.3f} to {high:.3f} m"
     return facts
+
+
+def _checkpoint_facts(path: Path) -> dict[str, object]:
+    checkpoint = open_checkpoint(path)
+    tensors = checkpoint.tensors
+    family = family_of(tensors)
+    alike = likenesses(family, tensors) if family else []
+    exact = [like.name for like in alike if like.exact]
+    near = [like.name for like in alike if not like.exact and not like.strange]
+    name = (exact or near or ["NAME"])[0]
+    return {
+        "what": f"a checkpoint of {family}" if family else "a checkpoint of no family that can be imported",
+        "tensors": f"{len(tensors)}, {sum(t.numel() for t in tensors.values()):,} numbers",
+        "parts": ", ".join(dict.fromkeys(key.split(".")[0] for key in tensors)),
+        "beside them": ", ".join(str(key) for key in checkpoint.extra),
+        "fits": ", ".join(exact),
+        "fits but for its sizes": "" if exact else ", ".join(near),
+        "next": f"perception import {path} --model {name} --out weights.safetensors" if family else None,
+    }

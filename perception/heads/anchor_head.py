@@ -50,9 +50,17 @@ class AnchorHead(nn.Module):
 
     anchors: Tensor
 
-    def __init__(self, inputs: int, classes: Sequence[AnchorClass], point_range: Sequence[float]) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        classes: Sequence[AnchorClass],
+        point_range: Sequence[float],
+        direction_offset: float = DIRECTION_OFFSET,
+        centred: bool = False,
+    ) -> None:
         super().__init__()
         self.classes, self.point_range = tuple(classes), tuple(point_range)
+        self.direction_offset, self.centred = direction_offset, centred
         per_cell = sum(len(kind.rotations) for kind in classes)
         self.score = nn.Conv2d(inputs, per_cell * len(classes), 1)
         self.residual = nn.Conv2d(inputs, per_cell * 7, 1)
@@ -64,7 +72,7 @@ class AnchorHead(nn.Module):
     def forward(self, x: Tensor) -> AnchorPredictions:
         shape = (x.shape[2], x.shape[3])
         if self.anchors.shape[:2] != shape:
-            self.anchors = make_anchors(self.classes, self.point_range, shape).to(x.device)
+            self.anchors = make_anchors(self.classes, self.point_range, shape, self.centred).to(x.device)
         return AnchorPredictions(
             _by_anchor(self.score(x), len(self.classes)),
             _by_anchor(self.residual(x), 7),
@@ -108,7 +116,7 @@ class AnchorHead(nn.Module):
         residual = torch.cat([residual[:, :6], turned[1][:, None]], 1)
         location = F.smooth_l1_loss(predicted, residual, reduction="sum", beta=beta) / normaliser
 
-        bins = _direction_bin(target.headings[positive])
+        bins = _direction_bin(target.headings[positive], self.direction_offset)
         direction = (
             F.cross_entropy(predictions.directions[sample][positive].float(), bins, reduction="sum") / normaliser
         )
@@ -117,7 +125,7 @@ class AnchorHead(nn.Module):
     def decode(self, predictions: AnchorPredictions) -> Tensor:
         """Boxes (B, N, 7) with headings turned to the more likely direction."""
         boxes = box_coder.decode(predictions.residuals, predictions.anchors.view(-1, 7))
-        heading = wrap_angle(boxes[..., 6] - DIRECTION_OFFSET, torch.pi, 0.0) + DIRECTION_OFFSET
+        heading = wrap_angle(boxes[..., 6] - self.direction_offset, torch.pi, 0.0) + self.direction_offset
         heading = heading + torch.pi * predictions.directions.argmax(-1)
         return torch.cat([boxes[..., :6], heading[..., None]], -1)
 
@@ -140,6 +148,6 @@ def _by_anchor(maps: Tensor, width: int) -> Tensor:
     return maps.permute(0, 2, 3, 1).reshape(len(maps), -1, width)
 
 
-def _direction_bin(heading: Tensor) -> Tensor:
-    turned = wrap_angle(heading - DIRECTION_OFFSET, 2 * torch.pi, 0.0)
+def _direction_bin(heading: Tensor, offset: float) -> Tensor:
+    turned = wrap_angle(heading - offset, 2 * torch.pi, 0.0)
     return (turned / torch.pi).floor().clamp(0, 1).long()

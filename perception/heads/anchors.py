@@ -28,11 +28,16 @@ class AnchorClass:
     rotations: tuple[float, ...] = (0.0, 1.57)
 
 
-def make_anchors(classes: Sequence[AnchorClass], point_range: Sequence[float], shape: tuple[int, int]) -> Tensor:
-    """(H, W, A, 7): cells from the range's minimum to its maximum inclusive; A runs over classes, then rotations."""
+def make_anchors(
+    classes: Sequence[AnchorClass], point_range: Sequence[float], shape: tuple[int, int], centred: bool = False
+) -> Tensor:
+    """(H, W, A, 7): A runs over classes, then rotations.
+
+    They spread from the range's minimum to its maximum inclusive, or, ``centred``, lie in the middle of the cells.
+    """
     height, width = shape
-    y = torch.linspace(point_range[1], point_range[4], height, dtype=torch.float64)
-    x = torch.linspace(point_range[0], point_range[3], width, dtype=torch.float64)
+    y = _positions(point_range[1], point_range[4], height, centred)
+    x = _positions(point_range[0], point_range[3], width, centred)
     kinds = torch.tensor(
         [[c.bottom + c.size[2] / 2, *c.size, angle] for c in classes for angle in c.rotations], dtype=torch.float64
     )
@@ -41,6 +46,11 @@ def make_anchors(classes: Sequence[AnchorClass], point_range: Sequence[float], s
     anchors[..., 1] = y[:, None, None]
     anchors[..., 2:] = kinds
     return anchors.float()
+
+
+def _positions(low: float, high: float, cells: int, centred: bool) -> Tensor:
+    margin = (high - low) / cells / 2 if centred else 0.0
+    return torch.linspace(low + margin, high - margin, cells, dtype=torch.float64)
 
 
 @dataclass(frozen=True, eq=False)

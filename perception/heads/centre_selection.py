@@ -93,15 +93,16 @@ def suppress(tasks: Sequence[Peaks], rule: CentreSelection, classes: tuple[str, 
 
 def _survivors(peaks: Peaks, rule: CentreSelection) -> list[Peaks]:
     if len(rule.suppression) == 1:
-        return [_suppressed(peaks, rule.suppression[0])]
+        return [suppressed(peaks, rule.suppression[0])]
     found = []
     for label, suppression in enumerate(rule.suppression):
         rows = (peaks.labels == label).nonzero()[:, 0]
-        found.append(_suppressed(Peaks(peaks.boxes[rows], peaks.scores[rows], peaks.labels[rows]), suppression))
+        found.append(suppressed(Peaks(peaks.boxes[rows], peaks.scores[rows], peaks.labels[rows]), suppression))
     return found
 
 
-def _suppressed(peaks: Peaks, rule: Suppression) -> Peaks:
+def suppressed(peaks: Peaks, rule: Suppression) -> Peaks:
+    """The peaks that stay under one rule, best first; further columns of the boxes go along."""
     rows = peaks.scores.argsort(descending=True, stable=True)[: rule.candidates]
     rows = rows[nms(peaks.boxes[rows, :7], peaks.scores[rows], rule.overlap, rule.maximum)]
     return Peaks(peaks.boxes[rows], peaks.scores[rows], peaks.labels[rows])

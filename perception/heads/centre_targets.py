@@ -17,13 +17,14 @@ MINIMUM_OVERLAP, MINIMUM_RADIUS, MAXIMUM_OBJECTS = 0.1, 2, 500
 @dataclass(frozen=True, eq=False)
 class CentreObjects:
     """The M objects of one task, in all samples: ``sample`` (M,), ``label`` (M,) class in the task, ``position`` (M, 2)
-    x y in cells, ``radius`` (M,) in cells, ``boxes`` (M, 7 or 9)."""
+    x y in cells, ``radius`` (M,) in cells, ``boxes`` (M, 7 or 9), ``given`` (M,) rows of the sample's boxes."""
 
     sample: Tensor
     label: Tensor
     position: Tensor
     radius: Tensor
     boxes: Tensor
+    given: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ def objects_of_task(
     unknown one: NaN, which costs nothing in the loss.
     """
     columns = 9 if velocity else 7
-    rows, samples, kinds = [], [], []
+    rows, samples, kinds, given = [], [], [], []
     for number, (found, label) in enumerate(zip(boxes, labels)):
         if found.ndim != 2 or found.shape[1] not in (7, 9):
             raise PerceptionError(
@@ -65,13 +66,14 @@ def objects_of_task(
         rows.append(torch.cat([picked, missing], 1))
         kinds.append(label[chosen_rows] - classes.start)
         samples.append(torch.full_like(chosen_rows, number))
+        given.append(chosen_rows)
     every = torch.cat(rows)
     height, width = shape
     limits = every.new_tensor([width - 0.5, height - 0.5])
     # Centres beyond the map belong to its last cells.
     position = grid.to_cells(every[:, :2]).clamp(min=0).minimum(limits)
     radius = gaussian_radius(grid.to_lengths(every[:, 3:5]))
-    return CentreObjects(torch.cat(samples), torch.cat(kinds), position, radius, every)
+    return CentreObjects(torch.cat(samples), torch.cat(kinds), position, radius, every, torch.cat(given))
 
 
 def centre_targets(objects: CentreObjects, classes: int, batch_size: int, shape: tuple[int, int]) -> CentreTargets:

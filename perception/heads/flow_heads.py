@@ -88,13 +88,12 @@ class GRUFlowHead(nn.Module):
     def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
         state, given = gather_rows(features, voxel), self.offset(offset)
         width = state.shape[1]
-        gates, candidate = (nn.ModuleList([self.update, self.reset]), self.candidate)
-        weight = torch.cat([gate.weight for gate in gates])
+        weight = torch.cat([self.update.weight, self.reset.weight])
         # What the offset adds to gates and candidate is the same in every round.
-        fixed = nn.functional.linear(given, weight[:, width:], torch.cat([gate.bias for gate in gates]))
-        candidate_fixed = nn.functional.linear(given, candidate.weight[:, width:], candidate.bias)
+        gates = nn.functional.linear(given, weight[:, width:], torch.cat([self.update.bias, self.reset.bias]))
+        candidate = nn.functional.linear(given, self.candidate.weight[:, width:], self.candidate.bias)
         for _ in range(self.iterations):
-            update, reset = (fixed + state @ weight[:, :width].t()).sigmoid().chunk(2, 1)
-            proposed = (candidate_fixed + (reset * state) @ candidate.weight[:, :width].t()).tanh()
+            update, reset = (gates + state @ weight[:, :width].t()).sigmoid().chunk(2, 1)
+            proposed = (candidate + (reset * state) @ self.candidate.weight[:, :width].t()).tanh()
             state = state + update * (proposed - state)
         return self.mlp(torch.cat([state, given], 1))

@@ -14,12 +14,13 @@ from perception.sparse import Sites
 @dataclass(frozen=True, eq=False)
 class SparseTargets:
     """``heatmap`` (N, C) of all rows; for each of M objects the ``row`` (M,) of the voxel that answers for it, its
-    ``values`` (M, 8 or 10) and its ``boxes`` (M, 7)."""
+    ``values`` (M, 8 or 10) and its ``boxes`` (M, 7). ``objects`` (M,) are the rows of the objects given."""
 
     heatmap: Tensor
     row: Tensor
     values: Tensor
     boxes: Tensor
+    objects: Tensor
 
 
 def sparse_targets(objects: CentreObjects, classes: int, sites: Sites) -> SparseTargets:
@@ -44,10 +45,10 @@ def sparse_targets(objects: CentreObjects, classes: int, sites: Sites) -> Sparse
             heatmap[:, first : first + count].scatter_reduce_(0, group, value, "amax")
             nearest[mine] = chosen + first
         first += count
-    kept = nearest >= 0
+    kept = (nearest >= 0).nonzero()[:, 0]
     row, boxes = nearest[kept], objects.boxes[kept]
     values = regression_values(boxes, objects.position[kept] - sites.coordinates[row][:, [2, 1]])
-    return SparseTargets(heatmap.T, row, values, boxes[:, :7])
+    return SparseTargets(heatmap.T, row, values, boxes[:, :7], kept)
 
 
 def _squared_distance(points: Tensor, places: Tensor) -> Tensor:

@@ -91,15 +91,17 @@ def read_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     return model.to(device).eval(), header
 
 
-def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -> None:
-    """Load a state dict; every missing, spare or misshapen key is an error that names it."""
+def load_strictly(
+    model: nn.Module, tensors: Mapping[str, Tensor], where: str, origin: Mapping[str, str] | None = None
+) -> None:
+    """Load a state dict; every missing, spare or misshapen key is an error that names it, and where it comes from."""
     wanted = model.state_dict()
     problems = [f"missing {key} {tuple(value.shape)}" for key, value in wanted.items() if key not in tensors]
     for key, value in tensors.items():
         if key not in wanted:
-            problems.append(f"spare {key} {tuple(value.shape)}")
+            problems.append(f"spare {key} {tuple(value.shape)}{_from(key, origin)}")
         elif value.shape != wanted[key].shape:
-            problems.append(f"{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}")
+            problems.append(f"{key} {tuple(value.shape)} instead of {tuple(wanted[key].shape)}{_from(key, origin)}")
     if problems:
         shown = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
         raise PerceptionError(
@@ -108,6 +110,11 @@ def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], where: str) -
             "check the model's name, its classes and its configuration",
         )
     model.load_state_dict(dict(tensors))
+
+
+def _from(key: str, origin: Mapping[str, str] | None) -> str:
+    source = (origin or {}).get(key, key)
+    return f" from {source}" if source != key else ""
 
 
 def _open(path: Path) -> Any:

@@ -16,7 +16,9 @@ from perception.models.centerpoint import (
     CenterPoint,
     CenterPointConfig,
 )
+from perception.models.deflow import DeFlow, DeFlowConfig
 from perception.models.dsvt import DSVT, VOXELS, DSVTConfig, DSVTNuScenes, DSVTNuScenesConfig
+from perception.models.fastflow3d import FastFlow3D, FastFlow3DConfig
 from perception.models.focals import (
     WAYMO_FOCALS,
     FocalsCenterPoint,
@@ -31,13 +33,26 @@ from perception.models.focals_images import (
     FocalsImageVoxelRCNN,
     FocalsImageVoxelRCNNConfig,
 )
+from perception.models.hotformerloc import (
+    CS_CAMPUS3D,
+    CS_WILD_PLACES,
+    OXFORD,
+    WILD_PLACES,
+    HOTFormerLoc,
+)
+from perception.models.minkloc3dv2 import MinkLoc3Dv2, MinkLoc3Dv2Config
 from perception.models.model import Model
 from perception.models.pointpillars import SMALL, PointPillars, PointPillarsConfig
 from perception.models.pv_rcnn import PVRCNN, PVRCNNConfig
 from perception.models.pv_rcnn import WAYMO as PV_RCNN_WAYMO
 from perception.models.second import SECOND, SECONDConfig
+from perception.models.segmentanytree import SegmentAnyTree, SegmentAnyTreeConfig
+from perception.models.ssf import LONG_RANGE, SSF, SSFConfig
 from perception.models.transfusion import TransFusion, TransFusionConfig
+from perception.models.treelearn import TreeLearn, TreeLearnConfig
 from perception.models.voxel_rcnn import CAR, VoxelRCNN, VoxelRCNNConfig
+from perception.models.voxelkp import SMALL as VOXELKP_SMALL
+from perception.models.voxelkp import VoxelKP, VoxelKPConfig
 from perception.models.voxelnext import (
     ARGOVERSE2,
     NUSCENES_KERNEL_3,
@@ -54,8 +69,8 @@ from perception.models.voxelnext import WAYMO as VOXELNEXT_WAYMO
 class Entry:
     """``make`` builds the model from ``config``; ``defaults`` is the configuration that a user's file changes.
 
-    ``official`` names the published configuration that the defaults equal, by the family of its checkpoints
-    (a module of ``perception.io.importers``).
+    ``official`` names the published configurations whose checkpoints can be imported, by their family (a module of
+    ``perception.io.importers``). The defaults equal OpenPCDet's; an import takes what the others have otherwise.
     """
 
     make: Callable[[Any], Model]
@@ -71,14 +86,20 @@ MODELS: dict[str, Entry] = {
         SECONDConfig(),
         "detection",
         "SECOND (2018): sparse voxels, anchors; KITTI classes",
-        {"openpcdet": "kitti_models/second.yaml"},
+        {
+            "openpcdet": "kitti_models/second.yaml",
+            "mmdet3d": "second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py",
+        },
     ),
     "pointpillars": Entry(
         PointPillars,
         PointPillarsConfig(),
         "detection",
         "PointPillars (CVPR 2019): pillars, anchors; KITTI classes",
-        {"openpcdet": "kitti_models/pointpillar.yaml"},
+        {
+            "openpcdet": "kitti_models/pointpillar.yaml",
+            "mmdet3d": "pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py",
+        },
     ),
     "pointpillars-small": Entry(
         PointPillars, SMALL, "detection", "PointPillars for CPUs: an eighth of the work, geometry only; KITTI classes"
@@ -152,28 +173,43 @@ MODELS: dict[str, Entry] = {
         CenterPointConfig(),
         "detection",
         "CenterPoint (CVPR 2021): sparse voxels of 0.075 m, centres; nuScenes classes, velocities",
-        {"openpcdet": "nuscenes_models/cbgs_voxel0075_res3d_centerpoint.yaml"},
+        {
+            "openpcdet": "nuscenes_models/cbgs_voxel0075_res3d_centerpoint.yaml",
+            "mmdet3d": "centerpoint/centerpoint_voxel0075_second_secfpn_8xb4-cyclic-20e_nus-3d.py",
+            "det3d": "nusc/voxelnet/nusc_centerpoint_voxelnet_0075voxel_fix_bn_z.py",
+        },
     ),
     "centerpoint-nuscenes-10cm": Entry(
         CenterPoint,
         NUSCENES_01,
         "detection",
         "CenterPoint (CVPR 2021): sparse voxels of 0.1 m, centres; nuScenes classes, velocities",
-        {"openpcdet": "nuscenes_models/cbgs_voxel01_res3d_centerpoint.yaml"},
+        {
+            "openpcdet": "nuscenes_models/cbgs_voxel01_res3d_centerpoint.yaml",
+            "mmdet3d": "centerpoint/centerpoint_voxel01_second_secfpn_8xb4-cyclic-20e_nus-3d.py",
+            "det3d": "nusc/voxelnet/nusc_centerpoint_voxelnet_01voxel.py",
+        },
     ),
     "centerpoint-nuscenes-pillars": Entry(
         CenterPoint,
         NUSCENES_PILLARS,
         "detection",
         "CenterPoint (CVPR 2021): pillars without caps, centres; nuScenes classes, velocities",
-        {"openpcdet": "nuscenes_models/cbgs_dyn_pp_centerpoint.yaml"},
+        {
+            "openpcdet": "nuscenes_models/cbgs_dyn_pp_centerpoint.yaml",
+            "mmdet3d": "centerpoint/centerpoint_pillar02_second_secfpn_8xb4-cyclic-20e_nus-3d.py",
+            "det3d": "nusc/pp/nusc_centerpoint_pp_02voxel_two_pfn_10sweep.py",
+        },
     ),
     "centerpoint-waymo": Entry(
         CenterPoint,
         WAYMO,
         "detection",
         "CenterPoint (CVPR 2021): sparse voxels, centres; Waymo classes",
-        {"openpcdet": "waymo_models/centerpoint.yaml"},
+        {
+            "openpcdet": "waymo_models/centerpoint.yaml",
+            "det3d": "waymo/voxelnet/waymo_centerpoint_voxelnet_3x.py",
+        },
     ),
     "centerpoint-waymo-plain": Entry(
         CenterPoint,
@@ -187,7 +223,10 @@ MODELS: dict[str, Entry] = {
         WAYMO_PILLARS,
         "detection",
         "CenterPoint (CVPR 2021): pillars, centres; Waymo classes",
-        {"openpcdet": "waymo_models/centerpoint_pillar_1x.yaml"},
+        {
+            "openpcdet": "waymo_models/centerpoint_pillar_1x.yaml",
+            "det3d": "waymo/pp/waymo_centerpoint_pp_two_pfn_stride1_3x.py",
+        },
     ),
     "voxelnext": Entry(
         VoxelNeXt,
@@ -265,6 +304,96 @@ MODELS: dict[str, Entry] = {
         "detection",
         "TransFusion-L (CVPR 2022): sparse voxels, queries in a transformer; nuScenes classes, velocities",
         {"openpcdet": "nuscenes_models/transfusion_lidar.yaml"},
+    ),
+    "voxelkp": Entry(
+        VoxelKP,
+        VoxelKPConfig(),
+        "keypoints",
+        "VoxelKP (ICCV 2025): joints of people in sparse voxels; Waymo's skeleton",
+        {"openpcdet": "waymo_models/kp_effv2next4_voxelnext_iou_aug_bev_channel.yaml"},
+    ),
+    "voxelkp-small": Entry(
+        VoxelKP,
+        VOXELKP_SMALL,
+        "keypoints",
+        "VoxelKP for embedded GPUs: a hundredth of the weights, geometry only; Waymo's skeleton",
+    ),
+    "ssf": Entry(
+        SSF,
+        SSFConfig(),
+        "flow",
+        "SSF (ICRA 2025): sparse scene flow on the voxels of two scans, 51 m around",
+        {"opensceneflow": "ssf"},
+    ),
+    "ssf-long": Entry(
+        SSF,
+        LONG_RANGE,
+        "flow",
+        "SSF (ICRA 2025): sparse scene flow on the voxels of two scans, 205 m around",
+        {"opensceneflow": "ssf"},
+    ),
+    "deflow": Entry(
+        DeFlow,
+        DeFlowConfig(),
+        "flow",
+        "DeFlow (ICRA 2024): dense pillars, recurrent refinement of each point's flow, 51 m around",
+        {"opensceneflow": "deflow"},
+    ),
+    "fastflow3d": Entry(
+        FastFlow3D,
+        FastFlow3DConfig(),
+        "flow",
+        "FastFlow3D (RA-L 2021): dense pillars and a linear head, 51 m around",
+        {"opensceneflow": "fastflow3d"},
+    ),
+    "hotformerloc-cs-wild-places": Entry(
+        HOTFormerLoc,
+        CS_WILD_PLACES,
+        "places",
+        "HOTFormerLoc (CVPR 2025): octree attention with relay tokens; forests from the ground and from the air",
+        {"hotformerloc": "cs-wild-places"},
+    ),
+    "hotformerloc-wild-places": Entry(
+        HOTFormerLoc,
+        WILD_PLACES,
+        "places",
+        "HOTFormerLoc (CVPR 2025) in cylindrical coordinates; forests from the ground",
+        {"hotformerloc": "wild-places"},
+    ),
+    "hotformerloc-cs-campus3d": Entry(
+        HOTFormerLoc,
+        CS_CAMPUS3D,
+        "places",
+        "HOTFormerLoc (CVPR 2025); a campus from the ground and from the air, normalised clouds",
+        {"hotformerloc": "cs-campus3d"},
+    ),
+    "hotformerloc-oxford": Entry(
+        HOTFormerLoc,
+        OXFORD,
+        "places",
+        "HOTFormerLoc (CVPR 2025) on finer octrees; Oxford RobotCar's normalised clouds",
+        {"hotformerloc": "oxford"},
+    ),
+    "minkloc3dv2": Entry(
+        MinkLoc3Dv2,
+        MinkLoc3Dv2Config(),
+        "places",
+        "MinkLoc3Dv2 (ICPR 2022): sparse convolution and generalised mean; Oxford RobotCar's normalised clouds",
+        {"minkloc": "minkloc3dv2"},
+    ),
+    "segmentanytree": Entry(
+        SegmentAnyTree,
+        SegmentAnyTreeConfig(),
+        "trees",
+        "SegmentAnyTree (2024): sparse U-Net, shifted points and embeddings, scored proposals; lidar of any platform",
+        {"segmentanytree": "PointGroup-PAPER"},
+    ),
+    "treelearn": Entry(
+        TreeLearn,
+        TreeLearnConfig(),
+        "trees",
+        "TreeLearn (2024): sparse U-Net of 0.1 m, points shifted to the feet of their trees; terrestrial lidar",
+        {"treelearn": "treelearn"},
     ),
 }
 

@@ -35,7 +35,7 @@ class CenterPointConfig:
     """Defaults are those of nuScenes with voxels of 0.075 m. ``tasks``: the classes that share a heatmap.
 
     ``backbone`` residual or plain: sparse voxels; hard_pillars or dynamic_pillars: pillars with or without caps
-    (``max_points`` of one, ``max_voxels`` of a cloud in training and in use).
+    (``max_points`` of one, ``max_voxels`` of a cloud in training and in use), their layers of ``pillar_channels``.
     """
 
     tasks: tuple[tuple[str, ...], ...] = NUSCENES_TASKS
@@ -44,6 +44,7 @@ class CenterPointConfig:
     point_range: Range = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
     voxel_size: tuple[float, float, float] = (0.075, 0.075, 0.2)
     backbone: Literal["residual", "plain", "hard_pillars", "dynamic_pillars"] = "residual"
+    pillar_channels: tuple[int, ...] = (64, 64)
     max_points: int = 10
     max_voxels: tuple[int, int] = (120_000, 160_000)
     layers: tuple[int, ...] = (5, 5)
@@ -121,13 +122,13 @@ class CenterPoint(CentreDetector):
         self.flatten: nn.Module = FlattenHeight()
         depth, shrink = (1, 1) if self.pillars else (encoded_depth(self.grid.shape[0] + 1), 8)
         if config.backbone == "hard_pillars":
-            self.encoder, self.flatten = StackedPillarEncoder(points, (64, 64), self.grid), Scatter()
+            self.encoder, self.flatten = StackedPillarEncoder(points, config.pillar_channels, self.grid), Scatter()
         elif config.backbone == "dynamic_pillars":
-            self.encoder, self.flatten = DynamicVoxelEncoder(points, (64, 64), self.grid), Scatter()
+            self.encoder, self.flatten = DynamicVoxelEncoder(points, config.pillar_channels, self.grid), Scatter()
         else:
             self.backbone = {"residual": SparseResNet, "plain": SparseEncoder}[config.backbone](points)
         self.bev = BEVBackbone(
-            64 if self.pillars else 128 * depth,
+            config.pillar_channels[-1] if self.pillars else 128 * depth,
             config.layers,
             config.strides,
             config.filters,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from perception.backbones.bev import BEVBackbone
 from perception.backbones.voxel_encoders import DynamicPillarEncoder, PillarEncoder
 from perception.config import config
-from perception.heads.anchor_head import AnchorHead, AnchorLossWeights
+from perception.heads.anchor_head import DIRECTION_OFFSET, AnchorHead, AnchorLossWeights
 from perception.heads.anchors import AnchorClass
 from perception.heads.selection import Selection
 from perception.models.detector import KITTI_CLASSES, AnchorDetector
@@ -19,7 +19,11 @@ from perception.sparse import DynamicVoxels, HardVoxels, SparseTensor, dynamic_v
 
 @config
 class PointPillarsConfig:
-    """Defaults are those of KITTI. The ``dynamic`` encoder has no caps and does not see where a pillar lies."""
+    """Defaults are those of KITTI. The ``dynamic`` encoder has no caps and does not see where a pillar lies.
+
+    ``direction_offset``: headings are told from their opposites by the side of this angle they lie on, radians.
+    ``centred_anchors``: anchors in the middle of their cells, where OpenPCDet spreads them over the whole range.
+    """
 
     classes: tuple[AnchorClass, ...] = KITTI_CLASSES
     point_fields: tuple[str, ...] = ("intensity",)
@@ -34,6 +38,8 @@ class PointPillarsConfig:
     filters: tuple[int, ...] = (64, 128, 256)
     up_strides: tuple[int, ...] = (1, 2, 4)
     up_filters: tuple[int, ...] = (128, 128, 128)
+    direction_offset: float = DIRECTION_OFFSET
+    centred_anchors: bool = False
     selection: Selection = Selection()
     loss: AnchorLossWeights = AnchorLossWeights()
 
@@ -64,7 +70,9 @@ class PointPillars(AnchorDetector):
         self.bev = BEVBackbone(
             config.encoder_channels, config.layers, config.strides, config.filters, config.up_strides, config.up_filters
         )
-        self.head = AnchorHead(self.bev.channels, config.classes, config.point_range)
+        self.head = AnchorHead(
+            self.bev.channels, config.classes, config.point_range, config.direction_offset, config.centred_anchors
+        )
 
     def voxelise(self, points: PointBatch) -> HardVoxels | DynamicVoxels:
         if self.config.encoder == "dynamic":

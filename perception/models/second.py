@@ -10,7 +10,7 @@ from perception.backbones.bev import BEVBackbone, FlattenHeight
 from perception.backbones.sparse_encoder import FourStages, SparseEncoder, encoded_depth
 from perception.backbones.voxel_encoders import MeanEncoder
 from perception.config import config
-from perception.heads.anchor_head import AnchorHead, AnchorLossWeights
+from perception.heads.anchor_head import DIRECTION_OFFSET, AnchorHead, AnchorLossWeights
 from perception.heads.anchors import AnchorClass
 from perception.heads.selection import Selection
 from perception.models.detector import KITTI_CLASSES, AnchorDetector
@@ -20,7 +20,11 @@ from perception.sparse import HardVoxels, SparseTensor, hard_voxelise
 
 @config
 class SECONDConfig:
-    """Defaults are those of KITTI. ``max_voxels`` caps the voxels of a cloud in training and in use."""
+    """Defaults are those of KITTI. ``max_voxels`` caps the voxels of a cloud in training and in use.
+
+    ``direction_offset``: headings are told from their opposites by the side of this angle they lie on, radians.
+    ``centred_anchors``: anchors in the middle of their cells, where OpenPCDet spreads them over the whole range.
+    """
 
     classes: tuple[AnchorClass, ...] = KITTI_CLASSES
     point_fields: tuple[str, ...] = ("intensity",)
@@ -33,6 +37,8 @@ class SECONDConfig:
     filters: tuple[int, ...] = (128, 256)
     up_strides: tuple[int, ...] = (1, 2)
     up_filters: tuple[int, ...] = (256, 256)
+    direction_offset: float = DIRECTION_OFFSET
+    centred_anchors: bool = False
     selection: Selection = Selection()
     loss: AnchorLossWeights = AnchorLossWeights()
 
@@ -53,7 +59,9 @@ class SECOND(AnchorDetector):
         self.bev = BEVBackbone(
             flattened, config.layers, config.strides, config.filters, config.up_strides, config.up_filters
         )
-        self.head = AnchorHead(self.bev.channels, config.classes, config.point_range)
+        self.head = AnchorHead(
+            self.bev.channels, config.classes, config.point_range, config.direction_offset, config.centred_anchors
+        )
 
     def voxelise(self, points: PointBatch) -> HardVoxels:
         return hard_voxelise(

@@ -54,7 +54,8 @@ def close(
         turned = difference[:, column] % length
         difference[:, column] = np.minimum(turned, length - turned)
     difference[np.isnan(ours) & np.isnan(stored)] = 0.0
-    allowed = tolerance.absolute + tolerance.relative * np.abs(stored) + tolerance.of_spread * spread
+    size = np.where(np.isnan(stored), 0.0, np.abs(stored))
+    allowed = tolerance.absolute + tolerance.relative * size + tolerance.of_spread * spread
     passed = bool((difference <= allowed).all())  # a NaN on one side only compares false
     largest = float(difference.max()) if difference.size else 0.0
     bound = float(np.max(allowed)) if np.size(allowed) else 0.0

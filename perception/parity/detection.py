@@ -22,7 +22,7 @@ from perception.parity.matching import FINAL_DISTANCE, matched
 from perception.parity.probes import PROBES
 from perception.parity.stages import captured, compare_stage
 from perception.points import PointBatch
-from perception.results import Detections
+from perception.results import Detections, Skeletons
 from perception.sparse import HardVoxels
 
 FINAL_COUNT = 0.01
@@ -58,7 +58,9 @@ def check_detection(stored: Mapping[str, np.ndarray], meta: Mapping[str, Any], g
     for number, facts in enumerate(meta["nms"]):
         yield from probe.suppression(number, facts, stored, stages)
     for sample, result in enumerate(results):
-        yield from _check_final(sample, result, stored, probe.final_share)
+        boxes = result.detections if isinstance(result, Skeletons) else result
+        yield from _check_final(sample, boxes, stored, probe.final_share)
+        yield from probe.final(sample, result, stored)
 
 
 def model_name(meta: Mapping[str, Any]) -> str:
@@ -77,7 +79,7 @@ def build(name: str, meta: Mapping[str, Any]) -> Detector:
     entry = MODELS[name]
     model = entry.make(PROBES[name].configure(entry.defaults, meta)).eval()
     assert isinstance(model, Detector)
-    classes = tuple(meta["class_names"])
+    classes = PROBES[name].classes(meta)
     if classes != model.classes:
         raise PerceptionError(f"classes {classes}", f"{model.classes}, those of {name!r}")
     for key, ours in (("point_cloud_range", model.config.point_range), ("voxel_size", model.config.voxel_size)):

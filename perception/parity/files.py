@@ -13,8 +13,11 @@ import numpy as np
 from perception.errors import PerceptionError
 from perception.parity.checks import Check, failed
 from perception.parity.detection import check_detection
+from perception.parity.flow import check_flow
 from perception.parity.metrics import check_kitti_ap, check_overlaps
+from perception.parity.places import check_place_model
 from perception.parity.task_metrics import check_places, check_scene_flow, check_trees
+from perception.parity.trees import check_tree_model
 
 
 def check_file(path: Path, golden: Path) -> Iterator[Check]:
@@ -25,6 +28,12 @@ def check_file(path: Path, golden: Path) -> Iterator[Check]:
         return
     if "stages" in meta:
         checks = check_detection(stored, meta, golden)
+    elif "flow_total" in stored or "flow_total_0" in stored:
+        checks = check_flow(stored, meta, golden)
+    elif "descriptor" in stored and "octree_depth" in meta:
+        checks = check_place_model(stored, meta, golden)
+    elif "semantic_logprob" in stored and "in_coords_bxyz" in stored:
+        checks = check_tree_model(stored, meta, golden)
     elif "pairs_iou_bev" in stored:
         checks = check_overlaps(stored, meta)
     elif "n_frames" in stored and "gt_flow_0" in stored:

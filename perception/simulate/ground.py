@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from perception.simulate.sensor import Lidar, Rays
+
+
+class Surface(Protocol):
+    """What ray casting asks of a ground, in the sensor's frame."""
+
+    def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray: ...
+
+    def reflectance(self, x: np.ndarray, y: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +68,7 @@ class Ground:
         return np.where(line & (beyond < 0), 0.55, value)
 
 
-def cast_ground(ground: Ground, rays: Rays, lidar: Lidar) -> np.ndarray:
+def cast_ground(ground: Surface, rays: Rays, lidar: Lidar) -> np.ndarray:
     """Distance (beams, columns) at which each ray meets the ground, inf where it does not within the reach.
 
     Along one azimuth the ground is a profile of heights over ranges; a beam meets it at the first range where the

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.simulate.ground import Ground, cast_ground
+from perception.simulate.ground import Surface, cast_ground
 from perception.simulate.sensor import Lidar, Rays, revolution
 from perception.simulate.shapes import Shape
 
@@ -25,7 +25,7 @@ class Returns:
     first: np.ndarray
 
 
-def cast(groups: Sequence[Sequence[Shape]], ground: Ground, lidar: Lidar, rng: np.random.Generator) -> Returns:
+def cast(groups: Sequence[Sequence[Shape]], ground: Surface, lidar: Lidar, rng: np.random.Generator) -> Returns:
     """Returns of one revolution; a group is the shapes of one thing, so that its visible share can be told."""
     rays = revolution(lidar, rng)
     distance = cast_ground(ground, rays, lidar)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,11 +80,12 @@ def hard_voxelise(points: PointBatch, grid: VoxelGrid, max_points: int, max_voxe
     """Voxels in the order of their first point, each with its first ``max_points``, up to ``max_voxels`` a sample."""
     if not _compiled(points):
         return plain_hard_voxelise(points, grid, max_points, max_voxels)
-    voxel, keys = _grouped(points, grid, max_voxels)
+    voxel, keys, start = _grouped(points, grid, max_voxels)
     values = points.values.numpy()
     padded = np.empty((len(keys), max_points, values.shape[1]), np.float32)
-    counts = np.zeros(len(keys), np.int64)
-    coordinates, clipped = fill_voxels(values, voxel, keys, grid.shape, padded, counts)
+    counts, coordinates = np.zeros(len(keys), np.int64), np.empty((len(keys), 4), np.int32)
+    low, size = _corner(grid)
+    clipped = fill_voxels(values, points.sample.numpy(), voxel, start, low, size, padded, counts, coordinates)
     filled, number, cells = (torch.from_numpy(array) for array in (padded, counts, coordinates))
     return HardVoxels(filled, number, cells, points.batch_size, clipped)
 
@@ -110,7 +112,7 @@ def voxel_of_points(points: PointBatch, grid: VoxelGrid) -> tuple[Tensor, Tensor
         rows = torch.full_like(points.sample, -1)
         rows[inside] = voxel
         return rows, coordinates_of(occupied, grid.shape)
-    arrival, keys = _grouped(points, grid, len(points.values))
+    arrival, keys, _ = _grouped(points, grid, len(points.values))
     order = np.argsort(keys)
     rank = np.empty(len(keys) + 1, np.int64)
     rank[order] = np.arange(len(keys))
@@ -163,16 +165,20 @@ def _compiled(points: PointBatch) -> bool:
     return values.device.type == "cpu" and values.dtype == torch.float32 and not values.requires_grad
 
 
-def _grouped(points: PointBatch, grid: VoxelGrid, max_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+def _grouped(points: PointBatch, grid: VoxelGrid, max_voxels: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     check_cells(grid.shape, points.batch_size)
-    low = tuple(np.float32(value) for value in grid.point_range[:3])
-    size = tuple(np.float32(value) for value in grid.voxel_size)
+    low, size = _corner(grid)
     cap = np.full(points.batch_size, max_voxels, np.int64)
     sample, keys = points.sample.numpy(), np.empty(len(points.values), np.int64)
-    shares = fair(np.ones(len(keys)), 2**16)
+    shares = fair(np.broadcast_to(1.0, len(keys)), 2**16)
     common = (points.values.numpy(), sample, low, size, grid.shape, keys)
     run_shares(point_keys, [(*common, *share) for share in shares])
     return group_points(keys, sample, cap)
+
+
+def _corner(grid: VoxelGrid) -> tuple[Any, Any]:
+    """The lowest corner and the size of a voxel, x y z, as the loops take them."""
+    return tuple(np.float32(v) for v in grid.point_range[:3]), tuple(np.float32(v) for v in grid.voxel_size)
 
 
 def _run_starts(ordered: Tensor) -> Tensor:

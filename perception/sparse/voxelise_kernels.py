@@ -38,13 +38,16 @@ def point_keys(
 
 
 @compiled
-def group_points(point_key: np.ndarray, sample: np.ndarray, cap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The voxel of each point (N,) int32, ``OUTSIDE`` the grid or ``DROPPED``, and the voxels' keys (M,) int64.
+def group_points(
+    point_key: np.ndarray, sample: np.ndarray, cap: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The voxel of each point (N,) int32, ``OUTSIDE`` the grid or ``DROPPED``; the voxels' keys and first points (M,).
 
     Voxels come in the order of their first points, the first ``cap[b]`` of sample b; points of later ones are dropped.
     """
     number = len(point_key)
     voxel, keys, used = np.empty(number, np.int32), np.empty(number, np.int64), np.zeros(len(cap), np.int64)
+    start = np.empty(number, np.int64)
     # Open addressing: the table holds the row of a key. It starts as large as a second-level cache at most, and grows
     # with the voxels, not with the points, so that a point costs the same among fifty million as among a few.
     bits = 12
@@ -53,9 +56,9 @@ def group_points(point_key: np.ndarray, sample: np.ndarray, cap: np.ndarray) -> 
     table = np.full(1 << bits, -1, np.int32)
     rows = done = 0
     while True:
-        done, rows = _group(point_key, sample, cap, used, voxel, keys, table, bits, done, rows)
+        done, rows = _group(point_key, sample, cap, used, voxel, keys, start, table, bits, done, rows)
         if done == number:
-            return voxel, keys[:rows].copy()
+            return voxel, keys[:rows].copy(), start[:rows]
         bits += 2
         table = _rehash(keys, rows, bits)
 
@@ -68,6 +71,7 @@ def _group(
     used: np.ndarray,
     voxel: np.ndarray,
     keys: np.ndarray,
+    start: np.ndarray,
     table: np.ndarray,
     bits: int,
     first: int,
@@ -76,8 +80,12 @@ def _group(
     """Go on from point ``first`` until all are done or the table is half full: (points done, voxels)."""
     # A function of its own: an array that is assigned anew in a loop costs counting of references at every access.
     mask, room = len(table) - 1, len(table) // 2
+    before, held = np.int64(-2), np.int32(DROPPED)
     for point in range(first, len(point_key)):
         key = point_key[point]
+        if key == before:  # neighbours of a scan line
+            voxel[point] = held
+            continue
         slot = _slot(key, bits)
         row = table[slot]
         while row >= 0 and keys[row] != key:
@@ -95,9 +103,11 @@ def _group(
                 used[owner] += 1
                 row = np.int32(rows)
                 keys[rows] = key
+                start[rows] = point
                 table[slot] = row
                 rows += 1
         voxel[point] = row
+        before, held = key, row
     return len(point_key), rows
 
 
@@ -115,39 +125,47 @@ def _rehash(keys: np.ndarray, rows: int, bits: int) -> np.ndarray:
 @compiled
 def fill_voxels(
     values: np.ndarray,
+    sample: np.ndarray,
     voxel: np.ndarray,
-    keys: np.ndarray,
-    shape: tuple[int, int, int],
+    start: np.ndarray,
+    low: tuple[float, float, float],
+    size: tuple[float, float, float],
     padded: np.ndarray,
     counts: np.ndarray,
-) -> tuple[np.ndarray, int]:
+    coordinates: np.ndarray,
+) -> int:
     """Copy the first points of each voxel to ``padded`` (M, most, C), zeros behind them, and count them in ``counts``.
 
-    The answer is the voxels' coordinates (M, 4) int32 and how many points were left out.
+    ``counts`` (M,) are zeros before; ``coordinates`` (M, 4) int32 are those of the cells. The answer is how many points
+    were left out.
     """
+    x_low, y_low, z_low = low
+    x_size, y_size, z_size = size
+    for row in range(len(start)):
+        # The first point tells the cell: three divisions of floats cost less than taking the key apart.
+        point = start[row]
+        coordinates[row, 0] = sample[point]
+        coordinates[row, 1] = np.int32(np.floor((values[point, 2] - z_low) / z_size))
+        coordinates[row, 2] = np.int32(np.floor((values[point, 1] - y_low) / y_size))
+        coordinates[row, 3] = np.int32(np.floor((values[point, 0] - x_low) / x_size))
     most, columns = padded.shape[1], padded.shape[2]
-    flat = padded.reshape(len(padded), most * columns)
+    flat, line = padded.reshape(len(padded), most * columns), padded.reshape(padded.size)
+    for place in range(len(line)):  # all at once: a branch at each first point would be guessed wrong half of the time
+        line[place] = 0
     clipped = 0
     for point in range(len(voxel)):
         row = voxel[point]
-        if row >= 0 and counts[row] < most:
-            place = counts[row] * columns
+        if row < 0:
+            clipped += row != OUTSIDE
+            continue
+        count = counts[row]
+        if count < most:
             for column in range(columns):
-                flat[row, place + column] = values[point, column]
-            counts[row] += 1
-        elif row != OUTSIDE:
+                flat[row, count * columns + column] = values[point, column]
+            counts[row] = count + 1
+        else:
             clipped += 1
-    coordinates = np.empty((len(keys), 4), np.int32)
-    depth, height, width = shape
-    for row in range(len(keys)):
-        flat[row, counts[row] * columns :] = 0
-        line = keys[row] // width
-        layer = line // height
-        coordinates[row, 0] = layer // depth
-        coordinates[row, 1] = layer - coordinates[row, 0] * depth
-        coordinates[row, 2] = line - layer * height
-        coordinates[row, 3] = keys[row] - line * width
-    return coordinates, clipped
+    return clipped
 
 
 @compiled

@@ -41,5 +41,6 @@ def detect_frames(
     seen: set[str] = set().union(*frames_of(trained_on).values())
     for number, index in progress([(d, i) for d, dataset in enumerate(datasets) for i in range(len(dataset))]):
         sample = datasets[number][index]
-        detections: Any = perceive(model, [sample.cloud], views=[sample.view])[0]  # type: ignore[arg-type]
+        views = [sample.view] if getattr(model, "reads_images", False) else None
+        detections: Any = perceive(model, [sample.cloud], views=views)[0]  # type: ignore[arg-type]
         yield Found(number, index, sample, detections.cpu(), sample.identifier in seen)

@@ -22,7 +22,7 @@ from perception.backbones.focal import FocalOptions, ImageFocalEncoder, ViewedTe
 from perception.backbones.image import ImageBranch, interpolate_at
 from perception.camera import CameraView
 from perception.errors import PerceptionError
-from perception.io.importers.openpcdet import _unused
+from perception.io.importers.openpcdet import is_unused
 from perception.io.importers.openpcdet_keys import IMAGE_FOCAL_ENCODER, translate
 from perception.io.weights import load_strictly
 from perception.sparse import Sites, SparseTensor, VoxelGrid
@@ -43,7 +43,7 @@ def encoder(stored: dict[str, np.ndarray]) -> ImageFocalEncoder:
     holder = nn.Module()
     holder.backbone = ImageFocalEncoder(4, KITTI, FocalOptions(enlarge=None, merge="float32_stable"))
     shapes = [tuple(int(n) for n in text.split(",") if n) for text in stored["shapes"]]
-    official = {key: shape for key, shape in zip(stored["keys"].tolist(), shapes) if not _unused(key)}
+    official = {key: shape for key, shape in zip(stored["keys"].tolist(), shapes) if not is_unused(key)}
     assert len(official) < len(shapes)  # DeepLab's later layers and its classifier are in the checkpoint for nothing
     tensors = {translate(key, IMAGE_FOCAL_ENCODER)[0]: tensor_of(key, shape) for key, shape in official.items()}
     load_strictly(holder, tensors, "weights by rule")

@@ -103,7 +103,7 @@ def cloud(count: int, seed: int = 0) -> PointCloud:
     return PointCloud(xyz, {name: generator.uniform(0, 1, count).astype(np.float32) for name in names})
 
 
-@pytest.fixture(params=sorted(MODELS))
+@pytest.fixture(params=sorted(name for name, entry in MODELS.items() if entry.task == "detection"))
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
 

@@ -14,8 +14,8 @@ from sites import random_tensor
 
 from perception.errors import PerceptionError
 from perception.sparse import SparseConv, SubmanifoldConv
-from perception.sparse.engines import SETTING, choose, convolve_depthwise, reference, spconv, spconv_triton, triton
-from perception.sparse.neighbours import strided_table, submanifold_table
+from perception.sparse.engines import SETTING, choose, reference, spconv, spconv_triton, triton
+from perception.sparse.neighbours import strided_table
 
 HERE = Path(__file__).parent
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is for Linux only")
@@ -95,14 +95,6 @@ def test_adapters_name_what_is_missing() -> None:
 def test_the_reference_is_chosen_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(SETTING, raising=False)
     assert choose(torch.zeros(1, 1, device="cuda")) == "reference"
-
-
-def test_depthwise_is_left_to_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = random_tensor((6, 9, 8), 30, 4)
-    table, weight = submanifold_table(x.sites, (3, 3, 3), (1, 1, 1)), torch.randn(4, 27)
-    monkeypatch.setenv(SETTING, "triton")
-    wanted = reference.convolve_depthwise(x.features, weight, table)
-    assert torch.equal(convolve_depthwise(x.features, weight, table), wanted)
 
 
 def test_pair_lists_of_spconv() -> None:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.sparse import ConvNormReLU, Sites, SparseConv, SparseTensor, SubmanifoldConv
-from perception.sparse.engines import SETTING, reference, triton, triton_cache
+from perception.sparse.engines import SETTING, reference, triton, triton_cache, triton_depthwise
 from perception.sparse.engines.triton_blocks import Blocks, Loop, candidates, choose_blocks, default
 from perception.sparse.engines.triton_tuning import tune, warmup
 from perception.sparse.neighbours import coarsened_table, submanifold_table
@@ -239,3 +239,47 @@ def test_more_elements_than_an_int32_can_number() -> None:
     output = triton.convolve(features, weight, table)
     assert bool((output[-1] == channels).all())
     assert not bool(output[:1000].any())
+
+
+@pytest.mark.parametrize("kind", TABLES)
+@pytest.mark.parametrize("channels", [1, 5, 16, 130])
+def test_depthwise_equals_reference(kind: str, channels: int) -> None:
+    table = TABLES[kind](some_sites())
+    features, weight = randn(table.inputs, channels), randn(channels, len(table.rows))
+    direction = randn(table.outputs, channels)
+    wanted = with_gradients(reference.convolve_depthwise, features, weight, table, direction)
+    ours = with_gradients(triton_depthwise.convolve_depthwise, features, weight, table, direction)
+    for mine, theirs in zip(ours, wanted, strict=True):
+        close(mine, theirs)
+
+
+def test_depthwise_sums_several_splits_the_same_at_every_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(triton_depthwise, "ROWS_A_SPLIT", 40)
+    table = TABLES["submanifold"](some_sites(160))
+    given = randn(table.inputs, 7), randn(7, len(table.rows)), table, randn(table.outputs, 7)
+    runs = [with_gradients(triton_depthwise.convolve_depthwise, *given) for _ in range(2)]
+    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+    for mine, theirs in zip(runs[0], with_gradients(reference.convolve_depthwise, *given), strict=True):
+        close(mine, theirs)
+
+
+@pytest.mark.parametrize("dtype", HALVES)
+def test_depthwise_halves_are_summed_in_float32(dtype: torch.dtype) -> None:
+    table = TABLES["submanifold"](some_sites())
+    given = randn(table.inputs, 9).to(dtype), randn(9, len(table.rows)).to(dtype)
+    direction = randn(table.outputs, 9).to(dtype)
+    exact = reference.convolve_depthwise, given[0].double(), given[1].double(), table, direction.double()
+    ours = with_gradients(triton_depthwise.convolve_depthwise, *given, table, direction)
+    for mine, theirs in zip(ours, with_gradients(*exact), strict=True):
+        close(mine, theirs.to(dtype))
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_depthwise_of_no_voxel_and_one(rows: int) -> None:
+    table = submanifold_table(Sites.of(torch.tensor([[1, 3, 4, 5]])[:rows].to(DEVICE), (7, 9, 11), 2), (3, 3, 3), ONES)
+    given = randn(rows, 4), randn(4, 27), table, randn(rows, 4)
+    ours = with_gradients(triton_depthwise.convolve_depthwise, *given)
+    for mine, theirs in zip(ours, with_gradients(reference.convolve_depthwise, *given), strict=True):
+        close(mine, theirs)
+    with pytest.raises(PerceptionError, match="as many channels"):
+        triton_depthwise.convolve_depthwise(given[0], randn(5, 27), table)

@@ -14,7 +14,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from perception.sparse.engines import triton_kernels
+from perception.sparse.engines import triton_depthwise, triton_depthwise_kernels, triton_kernels
 from perception.sparse.engines.triton_blocks import default
 
 NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -61,3 +61,18 @@ def test_compiles(loop: str, dtype: torch.dtype, precision: str, capability: int
         assert not re.search(r"\b(atom|red)\.", code)
         exact = (dtype, precision) == (torch.float32, "ieee")
         assert ("mma" in code) is not exact  # tensor cores round float32 to TF32, so exact sums must not see them
+
+
+@pytest.mark.parametrize("capability", [80, 87, 90])
+@pytest.mark.parametrize("dtype", list(NAMES))
+@pytest.mark.parametrize("name", ["gather_scale", "correlate"])
+def test_depthwise_compiles(name: str, dtype: torch.dtype, capability: int) -> None:
+    kernel = getattr(triton_depthwise_kernels, name)
+    constants = {"ROWS": triton_depthwise.ROWS, "COLUMNS": 64}
+    types = {"rows": "*i32", "partial": "*fp32", "ROWS": "constexpr", "COLUMNS": "constexpr"}
+    types |= dict.fromkeys(("x", "y", "weight", "gradient"), f"*{NAMES[dtype]}")
+    names = kernel.arg_names
+    signature = {argument: types.get(argument, "i32") for argument in names}
+    values = {(names.index(argument),): value for argument, value in constants.items()}
+    found = triton.compile(ASTSource(kernel, signature, values), target=GPUTarget("cuda", capability, 32))
+    assert not re.search(r"\b(atom|red)\.", found.asm["ptx"])

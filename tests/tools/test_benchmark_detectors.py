@@ -134,6 +134,29 @@ def test_headings_match_whatever_their_turn(benchmark: ModuleType, shift: float)
     assert benchmark.same_boxes(boxes[:0], boxes[:0])
 
 
+def test_velocities_count_where_both_have_them(benchmark: ModuleType) -> None:
+    boxes = np.random.default_rng(0).uniform(-3, 3, (40, 9))
+    faster = boxes + np.array([0] * 7 + [0.1, 0])
+    assert benchmark.matched(boxes, boxes) == benchmark.matched(boxes, boxes[:, :7]) == 40
+    assert benchmark.matched(boxes, faster) == 0
+
+
+def test_a_whole_stands_in_front_of_its_parts(benchmark: ModuleType) -> None:
+    ours = {"voxelise": [1.0], "backbone.stem": [2.0, 3.0], "backbone.out": [4.0, 5.0], "roi.pool": [6.0]}
+    wholes = benchmark._with_wholes(ours, {"backbone": [9.0]})
+    assert list(wholes) == ["voxelise", "backbone", "backbone.stem", "backbone.out", "roi.pool"]
+    assert wholes["backbone"] == [6.0, 8.0]
+
+
+def test_by_default_what_the_cloud_serves(benchmark: ModuleType, cloud: Path) -> None:
+    plain = benchmark.read_points(cloud)
+    able = benchmark._able(plain)
+    assert {"second", "pv-rcnn", "pointpillars-small"} <= set(able)
+    assert not {"centerpoint", "dsvt-pillar", "focals-pv-rcnn-images"} & set(able)
+    swept = benchmark.PointCloud(plain.xyz, {"intensity": plain.xyz[:, 0], "time": plain.xyz[:, 0]})
+    assert "centerpoint" in benchmark._able(swept)
+
+
 def test_random_weights_let_the_wanted_number_through(benchmark: ModuleType, cloud: Path) -> None:
     points = benchmark.read_points(cloud)
     model = benchmark.random_model("pointpillars-small", points, 50)

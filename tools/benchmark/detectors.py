@@ -3,8 +3,9 @@
 
 Ours and the peer's runs alternate in one process, so that a busy machine slows both; one run of each comes first and
 is not timed. The row `frame` is everything after reading, by the clock, from points in memory to boxes; `other` is the
-part of it that no stage accounts for. Ratios are the peer's time over ours. With a peer the boxes of both are
-compared too, and the exit code is 1 if they differ.
+part of it that no stage accounts for; a row `backbone` sums `backbone.stem` and the like where the peer has only the
+whole. Ratios are the peer's time over ours. With a peer the boxes of both are compared too, and the exit code is 1 if
+they differ.
 
 Without --weights a model gets random numbers, normalised on the cloud and with a score bias that lets --candidates
 boxes through to suppression: times hardly depend on the numbers, except through how many boxes there are to suppress.
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 from common import Row, Timing, ratio_table, write_figures
-from peers import Peer, Run, load_peer, matched, same_boxes
+from peers import SAME_SHARE, SAME_SHARE_TWO_STAGES, Peer, Run, load_peer, matched, same_boxes
 from random_weights import random_model
 from rich.console import Console
 
@@ -36,6 +37,7 @@ from perception.io.clouds import read_points
 from perception.models.catalogue import MODELS
 from perception.models.detector import Detector
 from perception.models.loading import load_with_header
+from perception.models.two_stage import TwoStageDetector
 from perception.pipeline import perceive
 from perception.points import PointCloud
 from perception.results import Detections
@@ -120,13 +122,15 @@ def measure(subject: Subject, source: Source, peer: Run | None, repeats: int) ->
             points = subject.model.points([cloud]).values.numpy()
             peer_boxes = _peer_frame(peer, points, theirs if keep else None)
     our_boxes = found.boxes.values.numpy()
+    ours = _with_wholes(ours, theirs)
     names = [*ours, *(name for name in theirs if name not in ours)]
     names = [*(name for name in names if name not in ("other", "frame")), "other", "frame"]
     rows = [Row(name, _timing(ours, name), _timing(theirs, name)) for name in names]
     boxes, same = {"ours": len(our_boxes)}, None
     if peer is not None:
         boxes.update(peer=len(peer_boxes), matched=matched(our_boxes, peer_boxes))
-        same = same_boxes(our_boxes, peer_boxes)
+        two_stages = isinstance(subject.model, TwoStageDetector)
+        same = same_boxes(our_boxes, peer_boxes, SAME_SHARE_TWO_STAGES if two_stages else SAME_SHARE)
     return Outcome(subject, len(cloud), rows, boxes, same)
 
 
@@ -156,6 +160,18 @@ def _keep(laps: Laps | None, seconds: Any, frame: float) -> None:
         laps[name].append(value)
 
 
+def _with_wholes(ours: Laps, theirs: Laps) -> Laps:
+    """``ours`` with the sum of the parts of each stage that the peer has whole, in front of the parts."""
+    answer: Laps = {}
+    for name in ours:
+        whole = name.partition(".")[0]
+        if whole != name and whole in theirs and whole not in answer:
+            parts = [ours[part] for part in ours if part.startswith(f"{whole}.")]
+            answer[whole] = [sum(seconds) for seconds in zip(*parts)]
+        answer[name] = ours[name]
+    return answer
+
+
 def _timing(laps: Laps, name: str) -> Timing | None:
     return Timing.of(laps[name]) if name in laps else None
 
@@ -167,7 +183,7 @@ def _subjects(options: argparse.Namespace, cloud: PointCloud) -> list[Subject]:
         if not isinstance(model, Detector):
             raise PerceptionError(f"{path} holds a model for {model.task}", "weights of a detector")
         subjects[header.model] = Subject(header.model, model, path.name)
-    for name in options.models if options.models is not None else () if subjects else _detectors():
+    for name in options.models if options.models is not None else () if subjects else _able(cloud):
         if name not in subjects:
             subjects[name] = Subject(name, random_model(name, cloud, options.candidates), "random")
     return list(subjects.values())
@@ -175,6 +191,16 @@ def _subjects(options: argparse.Namespace, cloud: PointCloud) -> list[Subject]:
 
 def _detectors() -> Sequence[str]:
     return [name for name, known in MODELS.items() if known.task == "detection"]
+
+
+def _able(cloud: PointCloud) -> Sequence[str]:
+    """Detectors that read nothing but what the cloud has."""
+    published = {name: MODELS[name] for name in _detectors()}
+    return [
+        name
+        for name, known in published.items()
+        if set(known.defaults.point_fields) <= set(cloud.fields) and not getattr(known.make, "reads_images", False)
+    ]
 
 
 def _print(console: Console, outcome: Outcome, peer: Peer | None, threads: int) -> None:
@@ -203,7 +229,12 @@ def _figures(options: argparse.Namespace, peer: Peer | None, outcomes: list[Outc
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=_detectors(), help="default: those of --weights, else all")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=_detectors(),
+        help="default: those of --weights, else all that read what the cloud has",
+    )
     parser.add_argument(
         "--weights", nargs="+", type=Path, default=[], metavar="FILE", help="weights files; each names its model"
     )

@@ -7,8 +7,9 @@ A peer is a Python module of your own, on the path (PYTHONPATH=FOLDER), with one
 ``name`` is a name of the catalogue and ``model`` our model, ready to use: the peer takes over its ``config`` (range,
 voxel size, classes, selection) and the numbers of its ``state_dict()``, so that both do the same work. The answer is
 None where the peer has no such model; else it takes points (N, 3 + features) float32, as our model reads them, runs
-one frame from voxels to boxes on ``threads`` threads, and gives the seconds of each stage and the boxes (M, 7) in our
-convention. Stages bear our names where they do the same (voxelise, results and the model's ``stages``), else any name.
+one frame from voxels to boxes on ``threads`` threads, and gives the seconds of each stage and the boxes (M, 7), or
+(M, 9) with velocities, in our convention. Stages bear our names where they do the same (voxelise, results and the
+model's ``stages``), else any name.
 ``VERSIONS``, a dict of strings in the module, is copied into the figures.
 """
 
@@ -26,6 +27,8 @@ from perception.models.detector import Detector
 Run = Callable[[np.ndarray], tuple[Mapping[str, float], np.ndarray]]
 
 SAME_METRES, SAME_SHARE = 0.01, 0.99
+# A second stage groups what lies within a radius: rounding moves a neighbour over its edge, and with it a whole box.
+SAME_SHARE_TWO_STAGES = 0.95
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,19 @@ def load_peer(text: str) -> Peer:
 
 
 def matched(ours: np.ndarray, theirs: np.ndarray) -> int:
-    """How many boxes of the one set have a twin in the other, within a centimetre and a hundredth of a radian."""
+    """How many boxes of the one set have a twin in the other: within a centimetre, a hundredth of a radian, and 1 cm/s
+    where both have velocities.
+    """
     if not len(ours) or not len(theirs):
         return 0
-    difference = np.abs(ours[:, None, :7] - theirs[None, :, :7])
+    columns = min(ours.shape[1], theirs.shape[1])
+    difference = np.abs(ours[:, None, :columns] - theirs[None, :, :columns])
     turned = difference[..., 6] % (2 * np.pi)
     difference[..., 6] = np.minimum(turned, 2 * np.pi - turned)
     twins = (difference < SAME_METRES).all(-1)
     return int(min(twins.any(0).sum(), twins.any(1).sum()))
 
 
-def same_boxes(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether all but a hundredth of the boxes of either side have a twin on the other."""
-    return matched(ours, theirs) >= SAME_SHARE * max(len(ours), len(theirs))
+def same_boxes(ours: np.ndarray, theirs: np.ndarray, share: float = SAME_SHARE) -> bool:
+    """Whether at least this share of the boxes of either side have a twin on the other."""
+    return matched(ours, theirs) >= share * max(len(ours), len(theirs))

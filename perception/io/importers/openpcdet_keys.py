@@ -8,6 +8,7 @@ from perception.io.importers.focal_keys import FOCAL_CONV, IMAGE_FOCAL_CONV
 from perception.io.importers.key_rules import Rules, Turned, translate
 from perception.io.importers.transformer_keys import DSVT, TRANSFUSION_HEAD, TURNED_TRANSFUSION_HEAD
 from perception.io.importers.two_stage_keys import KEYPOINTS, VOXEL_ROI
+from perception.io.importers.voxelkp_keys import HYBRID_STAGES
 from perception.io.importers.voxelnext_keys import HEAD, KERNEL_3_HEAD, POINTWISE_HEAD, SHARED, branch
 
 __all__ = ["RULES", "Rules", "Turned", "translate"]
@@ -75,6 +76,7 @@ RULES: dict[str, Rules] = {
     "voxelnext-waymo-large": VOXELNEXT + KERNEL_3_HEAD,
     "voxelnext-waymo-planar": STACKED_PILLARS + VOXELNEXT + KERNEL_3_HEAD,
     "voxelnext-argoverse2": VOXELNEXT + POINTWISE_HEAD,
+    "voxelkp": HYBRID_STAGES + VOXELNEXT + KERNEL_3_HEAD,
     "transfusion-lidar": SPARSE_RESNET + BEV + TRANSFUSION_HEAD,
     "dsvt-pillar": DSVT + CENTRE_HEAD,
     "dsvt-voxel": DSVT + CENTRE_HEAD,

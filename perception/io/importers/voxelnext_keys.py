@@ -16,6 +16,10 @@ BRANCHES = {
     "vel": "velocity",
     "iou": "overlap",
     "hm": "heatmap",
+    "loc_x": "x",
+    "loc_y": "y",
+    "loc_z": "z",
+    "kp_vis": "visibility",
 }
 HEAD = r"dense_head\.heads_list\.(\d+)\.(\w+)\."
 

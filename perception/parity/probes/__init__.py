@@ -7,6 +7,7 @@ from perception.parity.probes.base import Probe
 from perception.parity.probes.centre import CentreProbe, SparseCentreProbe
 from perception.parity.probes.dsvt import DSVT, DSVTProbe, block_paths
 from perception.parity.probes.focals import FocalCentreProbe, FocalTwoStageProbe, importance_paths
+from perception.parity.probes.keypoints import KeypointProbe
 from perception.parity.probes.paths import ANCHOR_HEAD, SPARSE_ENCODER
 from perception.parity.probes.transfusion import TransFusionProbe
 from perception.parity.probes.two_stage import TwoStageProbe
@@ -48,6 +49,7 @@ PROBES: dict[str, Probe] = {
         f"voxelnext{variant}": _voxelnext
         for variant in ("", "-kernel3", "-planar", "-waymo", "-waymo-large", "-waymo-planar", "-argoverse2")
     },
+    "voxelkp": KeypointProbe({**_voxelnext.paths, "x_conv4": "backbone.stage4"}),
     "transfusion-lidar": TransFusionProbe(
         {**SPARSE_ENCODER, "spatial_features": "flatten", "spatial_features_2d": "bev"}
     ),

@@ -29,6 +29,10 @@ class Probe:
         selection = replace(defaults.selection, score_threshold=float(meta["score_thresh_used"][0]))
         return replace(defaults, selection=selection)
 
+    def classes(self, meta: Mapping[str, Any]) -> tuple[str, ...]:
+        """The classes that a file's model should have."""
+        return tuple(meta["class_names"])
+
     def voxels(self, voxels: Any) -> Any:
         """The voxels that the file stores, of those that the model makes."""
         return voxels
@@ -40,6 +44,10 @@ class Probe:
     def stages(self, model: Any, predictions: Any, stored: Mapping[str, np.ndarray]) -> dict[str, Stage]:
         """Stages that are no submodule's output."""
         return {}
+
+    def final(self, sample: int, result: Any, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
+        """Comparisons of what a sample's result holds besides its boxes."""
+        return iter(())
 
     def derived(self, model: Any, stages: Mapping[str, Stage]) -> dict[str, Stage]:
         """Stages that follow from those that were captured."""

@@ -20,7 +20,7 @@ from perception.parity.stages import Stage
 BOX, SCORE = 1e-3, 1e-4
 
 
-class _CentreSuppression(Probe):
+class CentreSuppression(Probe):
     def suppression(
         self,
         number: int,
@@ -36,7 +36,7 @@ class _CentreSuppression(Probe):
         yield _same_candidates(call, stages[f"candidates {number}"], stored)
 
 
-class CentreProbe(_CentreSuppression):
+class CentreProbe(CentreSuppression):
     def stages(
         self, model: CentreDetector, predictions: CentrePredictions, stored: Mapping[str, np.ndarray]
     ) -> dict[str, Stage]:
@@ -49,7 +49,7 @@ class CentreProbe(_CentreSuppression):
         return found | candidates(model, predictions, batch)
 
 
-class SparseCentreProbe(_CentreSuppression):
+class SparseCentreProbe(CentreSuppression):
     def stages(
         self, model: CentreDetector, predictions: SparseCentrePredictions, stored: Mapping[str, np.ndarray]
     ) -> dict[str, Stage]:

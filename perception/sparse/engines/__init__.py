@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError, nearest
-from perception.sparse.engines import cpu, cpu_depthwise, reference, spconv, spconv_triton, triton
+from perception.sparse.engines import cpu, cpu_depthwise, reference, spconv, spconv_triton, triton, triton_depthwise
 from perception.sparse.table import NeighbourTable
 
 Engine = Callable[[Tensor, Tensor, NeighbourTable], Tensor]
@@ -25,6 +25,10 @@ ENGINES: dict[str, Engine] = {
     "triton": triton.convolve,
     "spconv": spconv.convolve,
     "spconv-triton": spconv_triton.convolve,
+}
+DEPTHWISE: dict[str, Engine] = {
+    "cpu": cpu_depthwise.convolve_depthwise,
+    "triton": triton_depthwise.convolve_depthwise,
 }
 FUSED = {"cpu": cpu.convolve_fused, "triton": triton.convolve_fused}
 SETTING = "PERCEPTION_SPARSE_ENGINE"
@@ -62,8 +66,8 @@ def convolve_depthwise(features: Tensor, weight: Tensor, table: NeighbourTable) 
     """Sparse convolution of each channel by itself: features (N, C), weight (C, K) -> (M, C)."""
     kind = features.device.type
     with torch.autocast(kind, enabled=False):
-        engine = cpu_depthwise if choose(features) == "cpu" else reference
-        return engine.convolve_depthwise(features, weight.to(features.dtype), table)
+        engine = DEPTHWISE.get(choose(features), reference.convolve_depthwise)
+        return engine(features, weight.to(features.dtype), table)
 
 
 @torch.compiler.disable

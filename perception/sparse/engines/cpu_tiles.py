@@ -124,8 +124,11 @@ def product_tile(vectors: int) -> Any:
                     for source, row in zip(sources, sums)
                 ]
 
-            for values, target in zip(code.repeat(depth, [code.load(t, vectors) for t in targets], step), targets):
-                code.store(values, target)
+            # From zero and added once: half the rounding of sums that run through all taps, for the same memory.
+            zero = ir.Constant(code.vector, [0.0] * LANES)
+            for values, target in zip(code.repeat(depth, [[zero] * vectors for _ in targets], step), targets):
+                before = code.load(target, vectors)
+                code.store([builder.fadd(a, b) for a, b in zip(before, values)], target)
             return context.get_dummy_value()
 
         return types.void(like, *[types.intp] * 8), emit

@@ -84,7 +84,7 @@ def product(
     step = taps.stride(0)
     fused = scale is not None and shift is not None
     grid = (-(-len(y) // blocks.rows), -(-columns // blocks.columns))
-    with _on(x.device):
+    with on(x.device):
         kernels().gather_product[grid](
             x.contiguous(),
             taps,
@@ -123,7 +123,7 @@ def weight_gradient(x: Tensor, gradient: Tensor, rows: Tensor, blocks: Blocks | 
     splits = -(-outputs // rows_a_split)
     partial = torch.empty((splits, kernel, depth, columns), dtype=torch.float32, device=x.device)
     if splits:
-        with _on(x.device):
+        with on(x.device):
             kernels().outer_product[(kernel, splits, tiles)](
                 x.contiguous(),
                 gradient.contiguous(),
@@ -176,12 +176,24 @@ def _widen(dtype: torch.dtype) -> bool:
     return dtype == torch.bfloat16 and interpreted()
 
 
-def _on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+def on(device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """Triton launches on the current GPU, whichever the tensors are on."""
     return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _check(features: Tensor, weight: Tensor, table: NeighbourTable) -> None:
+    check_place(features, weight, table)
+    # A wrong length would read past the end of memory on the GPU, where no one checks.
+    wanted = (table.inputs, len(table.rows), weight.shape[2])
+    if (len(features), weight.shape[1], features.shape[1]) != wanted:
+        raise PerceptionError(
+            f"features {tuple(features.shape)} and weights {tuple(weight.shape)}",
+            f"{table.inputs} rows, {len(table.rows)} taps and as many channels in both",
+        )
+
+
+def check_place(features: Tensor, weight: Tensor, table: NeighbourTable) -> None:
+    """Whether the engine can work with tensors of that type, where they are."""
     if features.device.type == "cpu" and not interpreted():
         raise PerceptionError(
             "features on the CPU for the sparse engine 'triton'",
@@ -198,11 +210,4 @@ def _check(features: Tensor, weight: Tensor, table: NeighbourTable) -> None:
         raise PerceptionError(
             f"features on {features.device}, weights on {weight.device}, a table on {table.rows.device}",
             "all on one device",
-        )
-    # A wrong length would read past the end of memory on the GPU, where no one checks.
-    wanted = (table.inputs, len(table.rows), weight.shape[2])
-    if (len(features), weight.shape[1], features.shape[1]) != wanted:
-        raise PerceptionError(
-            f"features {tuple(features.shape)} and weights {tuple(weight.shape)}",
-            f"{table.inputs} rows, {len(table.rows)} taps and as many channels in both",
         )

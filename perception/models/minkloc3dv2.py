@@ -1,0 +1,68 @@
+"""MinkLoc3Dv2: places by sparse convolution and a ranking loss on large batches (Komorowski, ICPR 2022)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from perception.backbones.minkfpn import MinkFPN
+from perception.backbones.octree_input import into_unit_cube
+from perception.config import config
+from perception.errors import PerceptionError
+from perception.heads.place_head import GeM
+from perception.models.place_model import PlaceModel
+from perception.points import PointBatch
+from perception.sparse import Sites, SparseTensor
+from perception.sparse.sites import coordinates_of, linear_keys
+
+
+@config
+class MinkLoc3Dv2Config:
+    """Defaults are those of Oxford RobotCar, whose clouds come normalised to [-1, 1].
+
+    ``step`` is the size of a cell in the cloud's units. ``normalise``: each cloud's bounding box to [-1, 1] first.
+    ``unit``: descriptors of length one; the published ones are not, and are compared by euclidean distance.
+    """
+
+    step: float = 0.01
+    normalise: bool = False
+    planes: tuple[int, ...] = (64, 128, 64, 32)
+    top_down: int = 2
+    first_kernel: int = 5
+    descriptor: int = 256
+    unit: bool = False
+    temperature: float = 0.01
+    closest: int = 4
+
+
+class MinkLoc3Dv2(PlaceModel):
+    """A descriptor of each cloud: occupied cells, a feature pyramid, generalised mean."""
+
+    stages = ("backbone", "head")
+
+    def __init__(self, config: MinkLoc3Dv2Config | None = None) -> None:
+        super().__init__()
+        self.config = config = config or MinkLoc3Dv2Config()
+        if config.step <= 0:
+            raise PerceptionError(f"cells of {config.step}", "a size above 0")
+        self.backbone = MinkFPN(1, config.planes, config.descriptor, config.top_down, config.first_kernel)
+        self.head = GeM()
+
+    def voxelise(self, points: PointBatch) -> SparseTensor:
+        """The occupied cells, each with the feature 1."""
+        points = into_unit_cube(points) if self.config.normalise else points
+        cells = torch.floor(points.xyz / self.config.step).long().flip(1)
+        # The grids of all levels keep their phase only if cells are moved by whole steps of the coarsest.
+        coarsest = 2 ** len(self.config.planes)
+        low = cells.amin(0).div(coarsest, rounding_mode="floor") * coarsest
+        shape = [int(size) for size in (cells.amax(0) - low + 1).tolist()]
+        rows = torch.cat([points.sample[:, None], cells - low], 1)
+        keys = linear_keys(rows, shape, points.batch_size).unique()
+        sites = Sites.of(coordinates_of(keys, shape), shape, points.batch_size)
+        return SparseTensor(points.xyz.new_ones((len(keys), 1)), sites)
+
+    def forward(self, cells: SparseTensor) -> Tensor:
+        """Descriptors (B, descriptor)."""
+        found = self.head(self.backbone(cells))
+        return F.normalize(found, dim=1) if self.config.unit else found

@@ -1,0 +1,135 @@
+"""VoxelKP (Shi et al., ICCV 2025): human keypoints in sparse voxels alone, and a small form for embedded GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import field
+
+from torch import Tensor
+
+from perception.backbones.sparse_voxelkp import BLOCKS, CHANNELS, KERNELS, SparseVoxelKP
+from perception.backbones.voxel_encoders import MeanEncoder
+from perception.config import config
+from perception.heads.centre_grid import CentreGrid
+from perception.heads.centre_selection import CentreSelection, Suppression
+from perception.heads.keypoint_head import KeypointHead, KeypointLossWeights, KeypointPredictions
+from perception.keypoints import KeypointTargets, Skeleton
+from perception.models.centerpoint import Range
+from perception.models.detector import Detector
+from perception.points import PointBatch
+from perception.results import Skeletons
+from perception.sparse import HardVoxels, SparseTensor, hard_voxelise
+from perception.sparse.windows import Origin
+
+STRIDE = 8
+
+
+@config
+class VoxelKPConfig:
+    """Defaults are those published, for Waymo in the vehicle's frame, whose pedestrians and cyclists are one class.
+
+    ``channels`` and ``blocks`` of the six stages, ``kernels`` between them, ``head_channels`` after them; attention
+    with ``heads`` in boxes of ``window`` voxels. ``origin`` of the boxes: as published the lowest voxel in the batch;
+    "lowest in sample" makes results independent of the batch. ``ground_height`` metres, of the road in this frame.
+    """
+
+    skeleton: Skeleton = field(default_factory=Skeleton)
+    class_name: str = "Human"
+    point_fields: tuple[str, ...] = ("intensity", "elongation")
+    point_range: Range = (-75.2, -75.2, -2.0, 75.2, 75.2, 4.0)
+    voxel_size: tuple[float, float, float] = (0.1, 0.1, 0.1)
+    max_points: int = 5
+    max_voxels: tuple[int, int] = (150_000, 150_000)
+    channels: tuple[int, ...] = CHANNELS
+    kernels: tuple[int, ...] = KERNELS
+    blocks: tuple[int, ...] = BLOCKS
+    head_channels: int = 384
+    window: int = 6
+    heads: int = 4
+    origin: Origin = "lowest in batch"
+    ground_height: float = 0.0
+    selection: CentreSelection = field(
+        default_factory=lambda: CentreSelection(
+            score_threshold=0.3,
+            centre_range=(-75.2, -75.2, -2.0, 75.2, 75.2, 4.0),
+            suppression=(Suppression(0.8, 2048, 200),),
+            rectifier=(0.68,),
+        )
+    )
+    loss: KeypointLossWeights = field(default_factory=KeypointLossWeights)
+
+
+# Geometry alone, in the frame of a sensor on a roof: any lidar, and people as far as joints can be told apart.
+SMALL = VoxelKPConfig(
+    point_fields=(),
+    point_range=(-51.2, -51.2, -3.0, 51.2, 51.2, 3.0),
+    max_voxels=(60_000, 60_000),
+    channels=(16, 24, 32, 48, 48, 48),
+    kernels=(3, 3, 3, 3, 3),
+    blocks=(1, 1, 2, 2, 1, 1),
+    head_channels=64,
+    origin="lowest in sample",
+    ground_height=-1.73,
+    selection=CentreSelection(score_threshold=0.3, suppression=(Suppression(0.3, 500, 200),), rectifier=(0.68,)),
+)
+
+
+class VoxelKP(Detector):
+    """Sparse voxels from the points to the people's joints."""
+
+    task = "keypoints"
+    stages = ("encoder", "backbone", "head")
+
+    def __init__(self, config: VoxelKPConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or VoxelKPConfig()
+        self.encoder = MeanEncoder()
+        self.backbone = SparseVoxelKP(
+            3 + len(config.point_fields),
+            self.grid.shape[0] + 1,
+            config.head_channels,
+            config.channels,
+            config.kernels,
+            config.blocks,
+            config.window,
+            config.heads,
+            config.origin,
+        )
+        self.head = KeypointHead(
+            config.head_channels, config.skeleton, CentreGrid.of(self.grid, STRIDE), config.class_name
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.config.class_name,)
+
+    @property
+    def skeleton(self) -> Skeleton:
+        """The joints that the model knows."""
+        return self.config.skeleton
+
+    def voxelise(self, points: PointBatch) -> HardVoxels:
+        return hard_voxelise(
+            points, self.grid, self.config.max_points, self.config.max_voxels[0 if self.training else 1]
+        )
+
+    def forward(self, voxels: HardVoxels) -> KeypointPredictions:
+        depth, height, width = self.grid.shape
+        shape = [depth + 1, height, width]
+        x = SparseTensor.of(self.encoder(voxels), voxels.coordinates, shape, voxels.batch_size)
+        predictions: KeypointPredictions = self.head(self.backbone(x))
+        return predictions
+
+    def loss(
+        self,
+        predictions: KeypointPredictions,
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        keypoints: Sequence[KeypointTargets] | None = None,
+    ) -> dict[str, Tensor]:
+        """Of (N, 7) boxes and the joints of each, row by row; see ``KeypointHead.loss`` for the recipe."""
+        return self.head.loss(predictions, boxes, labels, keypoints, self.config.loss)
+
+    def results(self, predictions: KeypointPredictions) -> list[Skeletons]:
+        """People with boxes, joints and visibilities in each sample, best first."""
+        return self.head.results(predictions, self.config.selection)

@@ -1,0 +1,112 @@
+"""Scene flow without learning: things are clusters of points, and each moves rigidly or not at all.
+
+After ICP-Flow (Lin & Caesar, CVPR 2024): clusters, a vote for the translation, iterated closest points, and a decision
+whether a thing moves; and after the finding that this is hard to beat (Chodosh et al., WACV 2024).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from perception.config import config
+from perception.results import SceneFlow
+from perception.scan_pair import ScanPair, ground_mask
+from perception.scene_flow.clusters import cluster
+from perception.scene_flow.ground import pair_with_ground
+from perception.scene_flow.many_icp import Motions, align_many, centres
+from perception.scene_flow.votes import vote
+
+
+@config
+class ClusterFlowConfig:
+    """Metres, for scans about 0.1 s apart.
+
+    ``radius`` joins points into things, ``longest`` and ``fewest`` points bound what can be one that moves;
+    ``furthest`` it goes (4 m: 144 km/h). A thing moves if its points then lie nearer to the second scan: the mean of
+    distances, cut at ``truncation``, must fall to ``gain`` of what it was, and its centre must go ``shortest``.
+    """
+
+    radius: float = 0.7
+    cell: float = 0.2
+    longest: float = 20.0
+    fewest: int = 8
+    samples: int = 128
+    furthest: float = 4.0
+    vote_cell: float = 0.3
+    scale: float = 0.2
+    truncation: float = 0.4
+    gain: float = 0.75
+    shortest: float = 0.08
+    sharpest: float = 0.3
+
+
+def cluster_flow(pair: ScanPair, settings: ClusterFlowConfig = ClusterFlowConfig()) -> SceneFlow:
+    """Flow (N, 3) and moving (N,) of the first scan's points; points on the ground never move by themselves."""
+    pair = pair_with_ground(pair)
+    flow = pair.ego_flow()
+    moving = np.zeros(len(flow), np.bool_)
+    moved, second = pair.moved(), pair.second.xyz
+    rows = np.flatnonzero(np.isfinite(moved).all(1) & ~ground_mask(pair.first))
+    target = second[np.isfinite(second).all(1) & ~ground_mask(pair.second)].astype(np.float64)
+    if len(rows) and len(target):
+        points = moved[rows]
+        things = _things(points, settings)
+        motions = _motions(points, things, target, settings)
+        own = things >= 0
+        chosen = rows[own]
+        flow[chosen] += (motions.apply(points[own], things[own]) - points[own]).astype(np.float32)
+        moving[chosen] = ((motions.shift != 0).any(1) | (motions.turn != 0))[things[own]]
+    return SceneFlow(torch.from_numpy(flow), torch.from_numpy(moving))
+
+
+def _things(points: np.ndarray, settings: ClusterFlowConfig) -> np.ndarray:
+    """(N,) int64: the thing that each point belongs to, numbered from 0, or -1 where it can be none that moves."""
+    found = cluster(points, settings.radius, settings.cell)
+    count = int(found.max()) + 1
+    low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
+    np.minimum.at(low, found, points[:, :2])
+    np.maximum.at(high, found, points[:, :2])
+    kept = (np.bincount(found) >= settings.fewest) & (np.hypot(*(high - low).T) <= settings.longest)
+    number = np.where(kept, np.cumsum(kept) - 1, -1)
+    return number[found]
+
+
+def _motions(points: np.ndarray, things: np.ndarray, target: np.ndarray, settings: ClusterFlowConfig) -> Motions:
+    """The motion of every thing, none at all for those that stand still."""
+    count = int(things.max()) + 1
+    sample, owner = _samples(points, things, settings.samples)
+    still = Motions(centres(sample, owner, count), np.zeros(count), np.zeros((count, 3)))
+    tree = cKDTree(target)
+    guess = np.zeros((count, 3))
+    guess[:, :2] = vote(sample, owner, count, target, settings.furthest, settings.vote_cell)
+    starts = still, Motions(still.centre, still.turn, guess)
+    found = [align_many(sample, owner, start, tree, settings.scale) for start in starts]
+    costs = np.stack([_cost(sample, owner, m, tree, settings.truncation) for m in (still, *found)])
+    best = 1 + costs[1:].argmin(0)
+    rows = np.arange(count)
+    turn = np.stack([m.turn for m in (still, *found)])[best, rows]
+    shift = np.stack([m.shift for m in (still, *found)])[best, rows]
+    length = np.linalg.norm(shift, axis=1)
+    moves = (costs[best, rows] <= settings.gain * costs[0]) & (length >= settings.shortest)
+    moves &= (length <= settings.furthest * 1.1) & (np.abs(turn) <= settings.sharpest)
+    return Motions(still.centre, np.where(moves, turn, 0), np.where(moves[:, None], shift, 0))
+
+
+def _samples(points: np.ndarray, things: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """At most ``most`` points of each thing, evenly from its own in their order, and their things ascending."""
+    order = np.argsort(things, kind="stable")
+    order = order[things[order] >= 0]
+    owner = things[order]
+    size = np.bincount(owner) if len(owner) else np.zeros(0, np.int64)
+    rank = np.arange(len(owner)) - np.repeat(np.cumsum(size) - size, size)
+    many = size[owner]
+    kept = (many <= most) | ((rank * most) // np.maximum(many, 1) != ((rank - 1) * most) // np.maximum(many, 1))
+    return points[order[kept]], owner[kept]
+
+
+def _cost(sample: np.ndarray, owner: np.ndarray, motions: Motions, tree: cKDTree, truncation: float) -> np.ndarray:
+    distance, _ = tree.query(motions.apply(sample, owner), distance_upper_bound=truncation)
+    count = len(motions.turn)
+    return np.bincount(owner, np.minimum(distance, truncation), count) / np.maximum(np.bincount(owner, minlength=count), 1)
