@@ -16,6 +16,8 @@ from perception.errors import PerceptionError
 COMMANDS = {
     "demo": "run a detector on the bundled sample scan and write pictures and a report",
     "detect": "find objects in point cloud files, folders and globs",
+    "keypoints": "find people and their joints in point cloud files, folders and globs",
+    "flow": "tell the motion of every point between two scans, or along a sequence",
     "info": "say what a point cloud, a weights file or a checkpoint is",
     "models": "list the models and which weights come with the package",
     "import": "convert a checkpoint of another library, strictly",

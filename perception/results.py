@@ -94,7 +94,7 @@ class TreeInstances:
 
 @dataclass(frozen=True, eq=False)
 class PlaceDescriptor:
-    """A unit vector (D,) float32: near for clouds recorded at the same place."""
+    """A vector (D,) float32: near, in euclidean distance, for clouds of one place. Most models give unit vectors."""
 
     descriptor: Tensor
 

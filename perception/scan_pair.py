@@ -1,4 +1,4 @@
-"""Two scans and the sensor's motion between them: what scene flow starts from, and what is known about it in training."""
+"""Two scans and the sensor's motion between them, which scene flow starts from, and what training knows of a pair."""
 
 from __future__ import annotations
 
@@ -54,8 +54,7 @@ class ScanPair:
 
     def ego_flow(self) -> np.ndarray:
         """Motion (N, 3) float32, metres, that each point of the first scan has from the sensor's own motion."""
-        with np.errstate(invalid="ignore"):
-            return (self.moved() + self.second.origin - self.first.world()).astype(np.float32)
+        return _difference(self, self.moved())
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,9 +92,11 @@ class PairBatch:
     @classmethod
     def of(cls, pairs: Sequence[ScanPair], device: torch.device | str = "cpu") -> PairBatch:
         """Compensate the ego motion, in float64, and stack the scans."""
-        first, first_kept = _stack([(pair.moved().astype(np.float32), pair.first) for pair in pairs], device)
+        moved = [pair.moved() for pair in pairs]
+        compensated = [(xyz.astype(np.float32), pair.first) for xyz, pair in zip(moved, pairs)]
+        first, first_kept = _stack(compensated, device)
         second, second_kept = _stack([(pair.second.xyz, pair.second) for pair in pairs], device)
-        ego = [pair.ego_flow() for pair in pairs] or [np.zeros((0, 3), np.float32)]
+        ego = [_difference(pair, xyz) for pair, xyz in zip(pairs, moved)] or [np.zeros((0, 3), np.float32)]
         sizes = tuple(len(pair.first) for pair in pairs), tuple(len(pair.second) for pair in pairs)
         flow = torch.from_numpy(np.concatenate(ego)).to(device)
         return cls(first, second, (first_kept, second_kept), flow, sizes)
@@ -111,6 +112,11 @@ def _stack(scans: Sequence[tuple[np.ndarray, PointCloud]], device: torch.device 
         before += len(xyz)
     points, samples, all_rows = (torch.from_numpy(np.concatenate(a)).to(device) for a in (values, sample, rows))
     return PointBatch(points, samples, len(scans)), all_rows
+
+
+def _difference(pair: ScanPair, moved: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore"):
+        return (moved + pair.second.origin - pair.first.world()).astype(np.float32)
 
 
 def ground_mask(cloud: PointCloud) -> np.ndarray:

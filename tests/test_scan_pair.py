@@ -27,7 +27,7 @@ def test_without_a_pose_nothing_moves() -> None:
 def test_origins_far_away_keep_their_precision() -> None:
     origin = np.array([500_000.0, 5_400_000.0, 300.0])
     first = PointCloud(np.array([[1.0, 2, 3]]), origin=origin)
-    second = PointCloud(np.zeros((1, 3)), origin=origin + [10, 0, 0])
+    second = PointCloud(np.zeros((1, 3)), origin=origin + np.array([10.0, 0, 0]))
     pose = np.eye(4)
     pose[:3, 3] = [0.25, 0, 0]
     pair = ScanPair(first, second, pose)

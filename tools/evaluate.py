@@ -13,7 +13,8 @@ from rich.progress import track
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.models.loading import load_with_header
-from perception.training.evaluation import PROTOCOLS, protocol_of
+from perception.training.evaluation import PROTOCOLS, Evaluation, protocol_of
+from perception.training.evaluation_keypoints import evaluate_keypoints
 from perception.training.roots import open_dataset
 
 
@@ -22,9 +23,11 @@ def main() -> int:
     try:
         model, header = load_with_header(options.weights, options.device)
         given = {"split": options.split, "version": options.version, "infos": options.infos}
-        evaluate = protocol_of([text.partition(":")[0] for text in options.data])
+        given["keypoints"] = model.task == "keypoints" or None
+        names = [text.partition(":")[0] for text in options.data]
+        evaluate = evaluate_keypoints if model.task == "keypoints" else protocol_of(names)
         datasets = [open_dataset(text, **given)[1] for text in options.data]
-        result = evaluate(
+        result: Evaluation = evaluate(
             model,
             datasets,
             header.card.trained_on,

@@ -13,6 +13,7 @@ from check_data import check_experiment_data, show_findings
 from rich.console import Console
 
 from perception.errors import PerceptionError
+from perception.models.catalogue import entry
 from perception.training.fit import Outcome, train
 from perception.training.roots import parse_roots
 from perception.training.settings import Experiment, read_experiment
@@ -41,8 +42,8 @@ def main() -> int:
 
 def _check(experiment: Experiment) -> None:
     """Look at a few frames' labels first; raises PerceptionError where training would be useless."""
-    if os.environ.get("RANK", "0") != "0":
-        return
+    if os.environ.get("RANK", "0") != "0" or entry(experiment.model).task == "flow":
+        return  # labels of flow are made of boxes when they are read
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     report = check_experiment_data(experiment, FRAMES_CHECKED, console)
     if report.findings:
@@ -72,7 +73,13 @@ def _command(options: argparse.Namespace) -> str:
     changes = ["--set", *options.set] if options.set else []
     changes += ["--init", options.init.name] if options.init else []
     changes += ["--reinit-head"] if options.reinit_head else []
-    return shlex.join(["python", "tools/train.py", f"configs/detection/{options.config.name}", *changes])
+    return shlex.join(["python", "tools/train.py", _config_name(options.config), *changes])
+
+
+def _config_name(path: Path) -> str:
+    """The configuration from the folder configs/ on, where it lies in one."""
+    parts = path.absolute().parts
+    return "/".join(parts[parts.index("configs") :]) if "configs" in parts else path.name
 
 
 def _report(outcome: Outcome) -> int:

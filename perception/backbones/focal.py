@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from perception.backbones.image import ImageBranch, ImageFeatures
-from perception.backbones.sparse_encoder import SparseEncoder, submanifold
+from perception.backbones.sparse_encoder import FourStages, SparseEncoder, submanifold
+from perception.backbones.sparse_resnet import SparseResNet
 from perception.camera import CameraView
 from perception.config import config
 from perception.errors import PerceptionError
 from perception.sparse import ConvNormReLU, Sites, SparseTensor, SubmanifoldConv, VoxelGrid
 from perception.sparse.engines import convolve, convolve_fused
 from perception.sparse.growth import Growth, Merge, by_share, by_threshold, grow, spread_table
+from perception.sparse.growth_doubled import doubled_tables, second_rows, summed
 from perception.sparse.scatter import scatter_sum
+
+Supervision = Literal["inside", "around", "none"]
 
 
 @config
@@ -31,9 +36,8 @@ class FocalOptions:
     ``average``: what several cells propose is multiplied by the mean of their importances; ``average_image`` says so
     for the convolution that sees images.
 
-    The authors' other code, on CenterPoint for nuScenes, is ``mask`` without ``average`` on a residual encoder, its own
-    convolution always of 3 cells; it leaves proposals beside background cells of the same coordinates, adds up what
-    several cameras see, and supervises |p - centre| <= size per axis. That form is not rebuilt.
+    ``supervision``: importances learn which cells lie inside labelled boxes, or ``around`` them, or nothing. Without
+    it they learn from ``mask``, and which neighbours to propose only from ``average``.
     """
 
     use_stages: tuple[int, ...] = (1, 2, 3)
@@ -45,6 +49,7 @@ class FocalOptions:
     average: bool = True
     average_image: bool = True
     merge: Merge = "coordinates"
+    supervision: Supervision = "inside"
 
     def __post_init__(self) -> None:
         if self.kernel < 3 or self.kernel % 2 == 0:
@@ -117,6 +122,8 @@ class FocalConv(nn.Module):
     def _spread(self, source: Tensor, growth: Growth, image: ImageFeatures | None) -> Tensor:
         """Convolution, normalisation and ReLU on the grown sites; new cells hold zeros and are not read."""
         taps, table = self.spread.conv.taps(), spread_table(growth, self.options.kernel)
+        if growth.doubled is not None:
+            return self._spread_doubled(source, growth, table.rows, image)
         if image is None and not (self.training or torch.is_grad_enabled()):
             return convolve_fused(source, taps, table, *self.spread.norm.folded(), True)
         features = convolve(source, taps, table)
@@ -124,16 +131,36 @@ class FocalConv(nn.Module):
             features = features + image.at(growth.sites).to(features.dtype)
         return self.spread.norm(features).relu()
 
+    def _spread_doubled(self, source: Tensor, growth: Growth, rows: Tensor, image: ImageFeatures | None) -> Tensor:
+        """As ``_spread`` for ``merge="doubled"``: normalised over all rows, then one sum for each cell."""
+        taps = self.spread.conv.taps()
+        features = torch.cat([convolve(source, taps, table) for table in doubled_tables(growth, rows)])
+        if image is not None:
+            seen = image.at(growth.sites).to(features.dtype)
+            features = features + torch.cat([seen, seen[second_rows(growth)]])
+        return summed(self.spread.norm(features).relu(), growth)
+
 
 class FocalEncoder(SparseEncoder):
     """``SparseEncoder`` with a focal convolution at the end of each of ``options.use_stages`` (of 1, 2 and 3)."""
 
     def __init__(self, inputs: int, options: FocalOptions | None = None, channels: int = 128) -> None:
         super().__init__(inputs, channels)
-        options = options or FocalOptions()
-        for number, width in ((1, 16), (2, 32), (3, 64)):
-            if number in options.use_stages:
-                getattr(self, f"stage{number}").append(FocalConv(width, options))
+        append_focal(self, options or FocalOptions())
+
+
+class FocalResNet(SparseResNet):
+    """``SparseResNet`` with focal convolutions as ``FocalEncoder``."""
+
+    def __init__(self, inputs: int, options: FocalOptions | None = None, channels: int = 128) -> None:
+        super().__init__(inputs, channels)
+        append_focal(self, options or FocalOptions())
+
+
+def append_focal(encoder: FourStages, options: FocalOptions) -> None:
+    for number, width in ((1, 16), (2, 32), (3, 64)):
+        if number in options.use_stages:
+            getattr(encoder, f"stage{number}").append(FocalConv(width, options))
 
 
 class ImageFocalEncoder(FocalEncoder):

@@ -178,7 +178,7 @@ class HOTFormer(nn.Module):
         extent: Extent,
     ) -> None:
         super().__init__()
-        rates = torch.linspace(0, drop_path, sum(blocks)).tolist()
+        rates = [drop_path * number / max(sum(blocks) - 1, 1) for number in range(sum(blocks))]
         self.size, self.dilation, self.number, self.extent = size, dilation, levels, extent
         self.stem = OctreeStem(3, channels[0])
         self.local = OctFormerStage(channels[0], heads[0], size, dilation, rates[: blocks[0]])

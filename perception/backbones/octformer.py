@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.backbones.octree_bias import position_bias
 from perception.backbones.octree_windows import OctreeWindows, dilated
 from perception.errors import PerceptionError
 from perception.sparse import DepthwiseConv, Octree, Sites, SparseTensor, SubmanifoldConv
@@ -129,8 +130,9 @@ class WindowAttention(nn.Module):
         projected = self.project(values).index_select(0, sequence.flatten())
         split = projected.view(*sequence.shape, 3, self.heads, -1)
         queries, keys, answers = split.permute(2, 0, 3, 1, 4)
-        bias = self.bias(windows).to(queries.dtype)
-        found = F.scaled_dot_product_attention(queries, keys, answers, attn_mask=bias)
+        plain = values.device.type != "cpu" or torch.is_grad_enabled()
+        bias = self.bias(windows) if plain else position_bias(windows, self.table)
+        found = F.scaled_dot_product_attention(queries, keys, answers, attn_mask=bias.to(queries.dtype))
         return self.out(found.transpose(1, 2).flatten(2).flatten(0, 1).index_select(0, windows.places))
 
     def bias(self, windows: OctreeWindows) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -69,7 +70,7 @@ class PartUNet(nn.Module):
             self.levels.append(nn.Sequential(*layers))
         outputs = [widths[-1] for widths in channels]
         self.joins = nn.ModuleList(Join(width) for width in outputs)
-        self.ups = nn.ModuleList(InverseConvNormReLU(b, a) for a, b in zip(outputs, outputs[1:]))
+        self.ups = nn.ModuleList(InverseConvNormReLU(b, a) for a, b in itertools.pairwise(outputs))
         self.out = submanifold(outputs[0], outputs[0])
 
     def forward(self, voxels: SparseTensor) -> SparseTensor:

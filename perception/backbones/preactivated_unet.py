@@ -71,7 +71,8 @@ class PreactivatedUNet(nn.Module):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList(nn.Sequential(*(PreactivatedBlock(c, c) for _ in range(2))) for c in channels)
-        self.steps = nn.ModuleList(Step(fine, coarse) for fine, coarse in zip(channels, channels[1:]))
+        steps = [Step(fine, coarse) for fine, coarse in zip(channels, channels[1:])]
+        self.steps: Sequence[Step] = nn.ModuleList(steps)  # type: ignore[assignment]
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         kept = []

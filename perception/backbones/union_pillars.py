@@ -79,8 +79,13 @@ class PointLayer(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         if self.training or torch.is_grad_enabled():
             return self.norm(self.linear(values)).relu()
+        weight, shift = self.folded()
+        return torch.addmm(shift, values, weight.t()).relu_()
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight (C, inputs) and shift (C,) that do what linear layer and normalisation do in use."""
         scale, shift = self.norm.folded()
-        return torch.addmm(shift, values, (self.linear.weight * scale[:, None]).t()).relu_()
+        return self.linear.weight * scale[:, None], shift
 
 
 class UnionEncoder(nn.Module):
@@ -110,10 +115,18 @@ class UnionEncoder(nn.Module):
             made_up = torch.cat([centres, torch.zeros_like(centres), torch.zeros_like(centres)], 1)
             values, voxel = torch.cat([made_up, values]), torch.cat([missing, voxel])
         first, second = self.layers
+        assert isinstance(second, PointLayer)
         points = first(values)
-        together = gather_rows(scatter_max(points, voxel, number), voxel)
-        features = scatter_max(second(torch.cat([points, together], 1)), voxel, number)
-        return features.masked_fill(empty[:, None], 0.0) if self.training else features
+        together = scatter_max(points, voxel, number)
+        if self.training or torch.is_grad_enabled():
+            features = scatter_max(second(torch.cat([points, gather_rows(together, voxel)], 1)), voxel, number)
+            return features.masked_fill(empty[:, None], 0.0)
+        # What the layer adds for the voxel as a whole is the same for all its points, so the maximum comes before it.
+        weight, shift = second.folded()
+        of_points, of_voxels = weight.split([points.shape[1], together.shape[1]], 1)
+        highest = scatter_max(points @ of_points.t(), voxel, number)
+        features = torch.addmm(shift, together, of_voxels.t()).add_(highest).relu_()
+        return features.masked_fill_(empty[:, None], 0.0)
 
 
 class MeanPillarEncoder(nn.Module):

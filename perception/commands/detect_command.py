@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import itertools
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +14,7 @@ from rich.progress import track
 from perception.commands.detect_map_job import MapJob, map_header
 from perception.commands.inputs import Input, find_inputs, output_folder
 from perception.commands.scan_input import Scan, read_scan
+from perception.commands.scan_jobs import device_of, scan_outcomes, summarise
 from perception.errors import PerceptionError
 from perception.io.detections import detections_to_plain, write_json, write_kitti
 from perception.io.las_header import LasHeader
@@ -114,8 +112,8 @@ def run(options: argparse.Namespace) -> int:
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     items = find_inputs(options.inputs)
     output_folder(options.out)
-    model = load(options.model, _device(options.device))
-    if not isinstance(model, Detector):
+    model = load(options.model, device_of(options.device))
+    if not isinstance(model, Detector) or model.task != "detection":
         raise PerceptionError(f"{options.model} is a model for {model.task}", "a detector", "see `perception models`")
     if model.reads_images and (options.images is None or options.calib is None):
         raise PerceptionError(
@@ -132,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
         else:
             console.print(outcome, markup=False)
     next(advance, None)
-    _summarise(console, errors, options.out, items, failures)
+    summarise(console, errors, options.out, items, failures)
     return 1 if failures else 0
 
 
@@ -157,17 +155,17 @@ def _outcomes(job: Job, items: Sequence[Input], errors: Console) -> Iterator[tup
         try:
             header = None if job.options.calib is not None else map_header(item.path, job.model)
         except PerceptionError as error:
-            yield from _scan_outcomes(job, scans)
+            yield from scan_outcomes(job, scans, job.options.batch)
             scans = []
             yield item, error
             continue
         if header is None:
             scans.append(item)
             continue
-        yield from _scan_outcomes(job, scans)
+        yield from scan_outcomes(job, scans, job.options.batch)
         scans = []
         yield item, _map_outcome(job, item, header, errors)
-    yield from _scan_outcomes(job, scans)
+    yield from scan_outcomes(job, scans, job.options.batch)
 
 
 def _map_outcome(job: Job, item: Input, header: LasHeader, errors: Console) -> str | PerceptionError:
@@ -182,58 +180,6 @@ def _map_outcome(job: Job, item: Input, header: LasHeader, errors: Console) -> s
     return f"{item.path.name}: a map of {header.points:,} points, {_counts([found.classes[i] for i in found.labels])}"
 
 
-def _scan_outcomes(job: Job, items: Sequence[Input]) -> Iterator[tuple[Input, str | PerceptionError]]:
-    size = job.options.batch
-    with ThreadPoolExecutor(1) as reader:
-        waiting = deque[tuple[Input, Future[Scan]]]()
-        coming = iter(items)
-        for item in itertools.islice(coming, 2 * size):
-            waiting.append((item, reader.submit(job.read, item)))
-        while waiting:
-            batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
-            outcomes = _batch_outcomes(job, batch)
-            for item in itertools.islice(coming, len(batch)):
-                waiting.append((item, reader.submit(job.read, item)))
-            yield from outcomes
-
-
-def _batch_outcomes(job: Job, batch: Sequence[tuple[Input, Future[Scan]]]) -> list[tuple[Input, str | PerceptionError]]:
-    """A batch that cannot be worked on as one is taken apart, so that one bad cloud does not cost the others."""
-    outcomes: dict[Input, str | PerceptionError] = {}
-    scans = []
-    for item, future in batch:
-        error = future.exception()
-        if isinstance(error, PerceptionError):
-            outcomes[item] = error
-        else:
-            scans.append(future.result())
-    groups = [scans] if scans else []
-    while groups:
-        group = groups.pop()
-        try:
-            found = job.run(group)
-            for scan, one in zip(group, found):
-                outcomes[scan.item] = job.write(scan, one)
-        except PerceptionError as problem:
-            if len(group) > 1:
-                groups += [[scan] for scan in group]
-            else:
-                outcomes[group[0].item] = problem
-    return [(item, outcomes[item]) for item, _ in batch]
-
-
-def _summarise(
-    console: Console,
-    errors: Console,
-    out: Path,
-    items: Sequence[Input],
-    failures: Sequence[tuple[Input, PerceptionError]],
-) -> None:
-    console.print(f"{len(items) - len(failures)} of {len(items)} clouds done, results in {out}", markup=False)
-    for item, error in failures:
-        errors.print(f"failed: {item.path}\n  {error}", markup=False)
-
-
 def _line(item: Input, cloud: PointCloud, found: Detections, model: Detector) -> str:
     counts = _counts(found.names)
     dropped = f", {cloud.dropped:,} non-finite points dropped" if cloud.dropped else ""
@@ -244,15 +190,3 @@ def _line(item: Input, cloud: PointCloud, found: Detections, model: Detector) ->
 
 def _counts(names: Sequence[str]) -> str:
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names)) or "nothing found"
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise PerceptionError(f"--device {name}", "cpu, cuda or cuda:NUMBER") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise PerceptionError(f"--device {name}, but torch sees no CUDA GPU", "a GPU and a CUDA build of torch")
-    return device

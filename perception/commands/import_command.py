@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> int:
 def _say(imported: Imported, out: Path) -> None:
     console = Console(highlight=False, soft_wrap=True, markup=False)
     report = imported.report
-    console.print(f"{imported.family} checkpoint of {imported.name}: {', '.join(imported.model.classes)}")
+    classes = ", ".join(imported.model.classes)
+    console.print(f"{imported.family} checkpoint of {imported.name}{': ' + classes if classes else ''}")
     console.print(f"{len(report.mapped)} tensors mapped, none missing, none left over")
     if report.permuted:
         console.print(f"{len(report.permuted)} sparse kernels turned from spconv 1.x layout")

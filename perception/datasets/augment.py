@@ -1,7 +1,8 @@
 """Augmentation of labelled recordings: each a function (sample, generator) -> sample, random only by the generator.
 
-All act about the origin of the cloud's frame on points, boxes and velocities together. Attributes that describe the
-image (``bbox``, ``alpha``) and the calibration are passed on as they are: they still speak of the original recording.
+All act about the origin of the cloud's frame on points, boxes, velocities and keypoints together. Attributes that
+describe the image (``bbox``, ``alpha``) and the calibration are passed on as they are: they still speak of the original
+recording.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import torch
 from perception.boxes import Boxes3D, wrap_angle
 from perception.config import config
 from perception.datasets.ground_truth_sampling import GroundTruthSamplingConfig, load_ground_truth_sampling
+from perception.datasets.keypoint_attributes import with_moved_keypoints, with_sides_swapped
 from perception.datasets.object_augment import FrustumDropout, ObjectNoise, PointDropout, PointJitter
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
+from perception.keypoints import WAYMO_SKELETON, Skeleton
 
 Augmentation = Callable[[Sample, np.random.Generator], Sample]
 
@@ -105,22 +108,30 @@ class Schedule:
         return self.without_pasting if epoch >= self.pasting_ends else self.whole
 
 
-def build_schedule(settings: AugmentConfig, epochs: int, classes: Sequence[str] | None = None) -> Schedule:
+def build_schedule(
+    settings: AugmentConfig,
+    epochs: int,
+    classes: Sequence[str] | None = None,
+    skeleton: Skeleton | None = WAYMO_SKELETON,
+) -> Schedule:
     """What each of ``epochs`` epochs does: towards the end objects are no longer pasted, then nothing is changed.
 
-    ``classes`` are the model's: sampling groups for others are an error.
+    ``classes`` are the model's: sampling groups for others are an error. ``skeleton`` is that of labelled joints,
+    None for a model that learns none.
     """
     pasting = settings.ground_truth_sampling
     return Schedule(
-        build_augmentation(settings, classes),
-        build_augmentation(replace(settings, ground_truth_sampling=None)),
+        build_augmentation(settings, classes, skeleton),
+        build_augmentation(replace(settings, ground_truth_sampling=None), None, skeleton),
         Compose(_sampling_steps(settings)),
         epochs - pasting.off_for_last if pasting is not None else math.inf,
         epochs - settings.off_for_last,
     )
 
 
-def build_augmentation(settings: AugmentConfig, classes: Sequence[str] | None = None) -> Compose:
+def build_augmentation(
+    settings: AugmentConfig, classes: Sequence[str] | None = None, skeleton: Skeleton | None = WAYMO_SKELETON
+) -> Compose:
     """The augmentation a configuration asks for; reads the ground-truth database, if it names one, once."""
     steps: list[Augmentation] = []
     if settings.ground_truth_sampling is not None:
@@ -129,7 +140,7 @@ def build_augmentation(settings: AugmentConfig, classes: Sequence[str] | None = 
     if noise != ObjectNoise():
         steps.append(noise)
     if settings.flip_x or settings.flip_y:
-        steps.append(RandomFlip(settings.flip_x, settings.flip_y))
+        steps.append(RandomFlip(settings.flip_x, settings.flip_y, skeleton))
     if settings.rotation != (0.0, 0.0):
         steps.append(RandomRotation(*settings.rotation))
     if settings.scaling != (1.0, 1.0):
@@ -157,19 +168,30 @@ def _sampling_steps(settings: AugmentConfig) -> tuple[Augmentation, ...]:
 
 @dataclass(frozen=True)
 class RandomFlip:
-    """Mirrors along the x axis (y to -y) and along the y axis (x to -x), each with its own probability."""
+    """Mirrors along the x axis (y to -y) and along the y axis (x to -x), each with its own probability.
+
+    A mirrored person's left hand is a right one: the joints of ``skeleton`` that are symmetric change places.
+    Without a skeleton joints are left out.
+    """
 
     along_x: float = 0.5
     along_y: float = 0.0
+    skeleton: Skeleton | None = WAYMO_SKELETON
 
     def __call__(self, sample: Sample, generator: np.random.Generator) -> Sample:
         # Both numbers are always drawn, so that a changed probability does not shift what follows.
         flip_x, flip_y = generator.random(2) < (self.along_x, self.along_y)
         if flip_x:
-            sample = _move(sample, np.diag([1.0, -1.0, 1.0]), heading=(-1.0, 0.0))
+            sample = self._mirror(sample, np.diag([1.0, -1.0, 1.0]), 0.0)
         if flip_y:
-            sample = _move(sample, np.diag([-1.0, 1.0, 1.0]), heading=(-1.0, math.pi))
+            sample = self._mirror(sample, np.diag([-1.0, 1.0, 1.0]), math.pi)
         return sample
+
+    def _mirror(self, sample: Sample, matrix: np.ndarray, turn: float) -> Sample:
+        sample = _move(sample, matrix, heading=(-1.0, turn))
+        if sample.objects is None:
+            return sample
+        return replace(sample, objects=with_sides_swapped(sample.objects, self.skeleton, sample.identifier))
 
 
 @dataclass(frozen=True)
@@ -258,6 +280,7 @@ def _move(
         if velocity is not None:
             velocity = (velocity.double() @ turn[:2, :2].T).to(velocity.dtype)
         objects = replace(objects, boxes=Boxes3D(moved.to(boxes.values.dtype), velocity))
+        objects = with_moved_keypoints(objects, matrix, offset)
     transform = np.eye(4)
     transform[:3, :3], transform[:3, 3] = matrix, offset
     view = sample.view.moved(transform) if sample.view is not None else None

@@ -9,6 +9,12 @@ from typing import Any
 
 from perception.config import config, parse
 from perception.datasets.argoverse2 import Argoverse2
+from perception.datasets.flow_argoverse2 import Argoverse2Flow, Frame
+from perception.datasets.flow_kitti_raw import KittiRawFlow
+from perception.datasets.flow_labels import DILATION
+from perception.datasets.flow_nuscenes import NuscenesFlow
+from perception.datasets.flow_opensceneflow import OpenSceneFlow
+from perception.datasets.flow_waymo import WaymoFlow
 from perception.datasets.folder import LABELS, FolderDataset, read_frames
 from perception.datasets.kitti import KittiDetection
 from perception.datasets.kitti_raw import KittiRaw
@@ -21,6 +27,11 @@ from perception.interop.info_boxes import Convention
 from perception.interop.kitti_infos import KittiInfos
 from perception.interop.nuscenes_infos import NuscenesInfos
 from perception.simulate.dataset import StreetDataset
+from perception.simulate.flow import StreetFlow
+from perception.simulate.forest_dataset import ForestDataset
+from perception.simulate.forest_scanners import SCANNERS
+from perception.simulate.forest_species import STANDS
+from perception.simulate.people_dataset import PeopleDataset
 
 
 @config
@@ -114,6 +125,31 @@ class StreetOptions:
     length: int = 1000
     seed: int = 0
     camera_view: bool = True
+    articulated: bool = False
+
+
+@config
+class ForestOptions:
+    """Of ``ForestDataset``: as many generated forest plots as wanted, no files; ``density`` None draws one a plot."""
+
+    length: int = 1000
+    seed: int = 0
+    scanners: tuple[str, ...] = tuple(SCANNERS)
+    side: float = 20.0
+    density: float | None = None
+    kinds: tuple[str, ...] = tuple(STANDS)
+    split: str = "train"
+
+
+@config
+class PeopleOptions:
+    """Of ``PeopleDataset``: as many generated scenes of people with joints as wanted, no files."""
+
+    length: int = 1000
+    seed: int = 0
+    split: str = "train"
+    sensors: tuple[str, ...] = ("waymo_top",)
+    grounded: bool = True
 
 
 @config
@@ -126,13 +162,84 @@ class FolderOptions:
     input_format: str | None = None
 
 
+@config
+class Argoverse2FlowOptions:
+    """Of ``Argoverse2Flow``: pairs of labelled sweeps; ``frame`` "lidar" for models trained as in OpenSceneFlow."""
+
+    root: str = "data/argoverse2"
+    split: str = "train"
+    logs: tuple[str, ...] | None = None
+    frame: Frame = "vehicle"
+    dilation: float = DILATION
+
+
+@config
+class KittiRawFlowOptions:
+    """Of ``KittiRawFlow``: pairs of scans of drives with tracklets."""
+
+    root: str = "data/kitti_raw"
+    drives: tuple[str, ...] | None = None
+    camera_view: bool = True
+    dilation: float = DILATION
+
+
+@config
+class NuscenesFlowOptions:
+    """Of ``NuscenesFlow``: keyframes and the sweeps ``gap`` seconds after them."""
+
+    root: str = "data/nuscenes"
+    version: str | None = None
+    split: str = "train"
+    gap: float = 0.1
+    near: float = 1.0
+    dilation: float = DILATION
+    scenes: tuple[str, ...] | None = None
+    cache: str | None = None
+
+
+@config
+class WaymoFlowOptions:
+    """Of ``WaymoFlow``: pairs of labelled frames, of the top lidar's first returns unless said otherwise."""
+
+    root: str = "data/waymo"
+    split: str = "training"
+    segments: tuple[str, ...] | None = None
+    lasers: tuple[int, ...] = (1,)
+    second_return: bool = False
+    dilation: float = DILATION
+
+
+@config
+class OpenSceneFlowOptions:
+    """Of ``OpenSceneFlow``: a folder of its .h5 files; ``evaluation`` for the pairs with a mask of the leaderboard."""
+
+    root: str = "data/opensceneflow/train"
+    scenes: tuple[str, ...] | None = None
+    labelled: bool = True
+    evaluation: bool = False
+
+
+@config
+class StreetFlowOptions:
+    """Of ``StreetFlow``: as many generated pairs as wanted, no files."""
+
+    length: int = 1000
+    seed: int = 0
+    sensor: str = "hdl64"
+    seconds: float = 0.1
+
+
 @dataclass(frozen=True)
 class DatasetEntry:
-    """``make`` builds the data set from checked ``options``; ``identifiers`` names its recordings, unread."""
+    """``make`` builds the data set from checked ``options``; ``identifiers`` names its recordings, unread.
+
+    The samples of data sets for ``task`` "flow" are pairs of scans.
+    """
 
     options: type[Any]
-    make: Callable[[Any], Dataset]
+    make: Callable[[Any], Any]
     identifiers: Callable[[Any], list[str]]
+    task: str = "detection"
 
 
 def _raw_identifiers(raw: KittiRaw) -> list[str]:
@@ -142,6 +249,10 @@ def _raw_identifiers(raw: KittiRaw) -> list[str]:
 def _folder(options: FolderOptions) -> FolderDataset:
     frames = read_frames(Path(options.root) / options.split) if options.split is not None else None
     return FolderDataset(options.root, frames, options.labels, options.input_format)
+
+
+def _plot_identifiers(plots: ForestDataset | PeopleDataset) -> list[str]:
+    return [f"{plots.split}, seed {plots.seed}: {len(plots)} scenes"]
 
 
 def _street_identifiers(streets: StreetDataset) -> list[str]:
@@ -172,8 +283,26 @@ DATASETS: dict[str, DatasetEntry] = {
         WaymoOptions, lambda o: Waymo(**vars(o), labelled=True), lambda segments: list(segments.identifiers)
     ),
     "street": DatasetEntry(
-        StreetOptions, lambda o: StreetDataset(o.length, o.seed, o.camera_view), _street_identifiers
+        StreetOptions,
+        lambda o: StreetDataset(o.length, o.seed, o.camera_view, articulated=o.articulated),
+        _street_identifiers,
     ),
+    "forest": DatasetEntry(ForestOptions, lambda o: ForestDataset(**vars(o)), _plot_identifiers),
+    "people": DatasetEntry(PeopleOptions, lambda o: PeopleDataset(**vars(o)), _plot_identifiers),
+}
+
+
+def _flow(options: type[Any], make: Callable[..., Any], **fixed: Any) -> DatasetEntry:
+    return DatasetEntry(options, lambda o: make(**vars(o), **fixed), lambda pairs: list(pairs.identifiers), "flow")
+
+
+DATASETS |= {
+    "argoverse2_flow": _flow(Argoverse2FlowOptions, Argoverse2Flow, labelled=True),
+    "kitti_raw_flow": _flow(KittiRawFlowOptions, KittiRawFlow, labelled=True),
+    "nuscenes_flow": _flow(NuscenesFlowOptions, NuscenesFlow),
+    "waymo_flow": _flow(WaymoFlowOptions, WaymoFlow, labelled=True),
+    "opensceneflow": _flow(OpenSceneFlowOptions, OpenSceneFlow),
+    "street_flow": _flow(StreetFlowOptions, StreetFlow),
 }
 
 

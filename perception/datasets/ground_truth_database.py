@@ -15,6 +15,7 @@ import torch
 from numpy.lib import format as npy
 
 from perception.boxes import Boxes3D
+from perception.datasets.keypoint_attributes import KEYPOINTS, VISIBLE, joined_joints, relative_joints
 from perception.datasets.sample import Dataset
 from perception.errors import PerceptionError
 from perception.geometry import points_in_boxes
@@ -32,6 +33,8 @@ class GroundTruthDatabase:
     ``boxes`` (K, 7) float32 where they were seen, ``velocity`` (K, 2) or None; ``names``, ``difficulty`` and
     ``identifiers`` (the recording) (K,). ``points`` (M, 3) float32 are relative to the centres of their boxes but not
     turned; object k owns rows ``offsets[k]`` to ``offsets[k + 1]`` of them and of every array in ``fields``.
+    ``keypoints`` (K, J, 3) relative to the centres likewise, NaN where not labelled, and ``keypoints_visible`` (K, J),
+    or None.
     """
 
     points: np.ndarray
@@ -42,6 +45,8 @@ class GroundTruthDatabase:
     difficulty: np.ndarray
     identifiers: np.ndarray
     velocity: np.ndarray | None = None
+    keypoints: np.ndarray | None = None
+    keypoints_visible: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.names)
@@ -67,6 +72,13 @@ class GroundTruthDatabase:
         """The boxes of several objects, where they were seen."""
         velocity = None if self.velocity is None else torch.from_numpy(self.velocity[objects])
         return Boxes3D(torch.from_numpy(self.boxes[objects]), velocity)
+
+    def joints_of(self, objects: np.ndarray) -> dict[str, np.ndarray]:
+        """The keypoint attributes of several objects, where they were seen; empty without keypoints."""
+        if self.keypoints is None or self.keypoints_visible is None:
+            return {}
+        placed = self.keypoints[objects] + self.boxes[objects, None, :3]
+        return {KEYPOINTS: placed, VISIBLE: self.keypoints_visible[objects]}
 
 
 def build_database(
@@ -103,6 +115,11 @@ def build_database(
         difficulty=np.concatenate([crop.difficulty for crop in crops]).astype(np.int64),
         identifiers=np.concatenate([np.full(len(crop.names), crop.identifier) for crop in crops]).astype(str),
         velocity=torch.cat(velocities).numpy().astype(np.float32) if len(velocities) == len(crops) else None,
+        **joined_joints(
+            [len(crop.names) for crop in crops],
+            [crop.keypoints for crop in crops],
+            [crop.visible for crop in crops],
+        ),
     )
     save_database(database, path)
     return database
@@ -115,6 +132,8 @@ def save_database(database: GroundTruthDatabase, path: str | Path) -> None:
         arrays[name] = getattr(database, name)
     if database.velocity is not None:
         arrays["velocity"] = database.velocity
+    if database.keypoints is not None and database.keypoints_visible is not None:
+        arrays |= {KEYPOINTS: database.keypoints, VISIBLE: database.keypoints_visible}
     with write_atomically(path, "wb") as handle:
         np.savez(handle, format=np.array(_FORMAT), **arrays)  # type: ignore[arg-type]
 
@@ -152,6 +171,8 @@ class _Crops:
     boxes: Boxes3D
     names: np.ndarray
     difficulty: np.ndarray
+    keypoints: np.ndarray | None
+    visible: np.ndarray | None
 
 
 def _cut(dataset: Dataset, number: int, classes: Collection[str] | None) -> _Crops:
@@ -173,6 +194,7 @@ def _cut(dataset: Dataset, number: int, classes: Collection[str] | None) -> _Cro
         objects.boxes,
         objects.names,
         difficulty,
+        *relative_joints(objects, centre),
     )
 
 
@@ -210,8 +232,17 @@ def _validate(database: GroundTruthDatabase, path: Path) -> None:
         and database.difficulty.shape == database.identifiers.shape == (count,)
         and all(len(values) == len(database.points) for values in database.fields.values())
         and (velocity is None or velocity.shape == (count, 2))
+        and _joints_fit(database)
         and np.isfinite(database.boxes).all()
         and np.isfinite(database.points).all()
     )
     if not valid:
         raise PerceptionError(f"{path}: its arrays do not fit together", "a whole ground-truth database", _REBUILD)
+
+
+def _joints_fit(database: GroundTruthDatabase) -> bool:
+    keypoints, visible = database.keypoints, database.keypoints_visible
+    if keypoints is None or visible is None:
+        return keypoints is None and visible is None
+    shape = keypoints.shape
+    return len(shape) == 3 and shape[::2] == (len(database), 3) and visible.shape == shape[:2]

@@ -14,6 +14,7 @@ import torch
 from perception.boxes import Boxes3D
 from perception.config import config
 from perception.datasets.ground_truth_database import GroundTruthDatabase, read_database
+from perception.datasets.keypoint_attributes import KEYPOINTS
 from perception.datasets.kitti_calibration import KittiCalibration
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError, nearest
@@ -62,9 +63,13 @@ class GroundTruthSampling:
         if not len(chosen):
             return sample
         boxes, pasted = self.database.boxes_of(chosen), self.database.points_of(chosen)
+        attributes = {"difficulty": self.database.difficulty[chosen], **self.database.joints_of(chosen)}
         if self.settings.road_plane:
+            placed = boxes.centre
             boxes, pasted = _on_the_road(boxes, pasted, self.database.point_counts[chosen], sample.calibration)
-        objects = Objects(boxes, self.database.names[chosen], {"difficulty": self.database.difficulty[chosen]})
+            if KEYPOINTS in attributes:
+                attributes[KEYPOINTS] = attributes[KEYPOINTS] + (boxes.centre - placed).numpy()[:, None]
+        objects = Objects(boxes, self.database.names[chosen], attributes)
         return replace(sample, cloud=_paste(sample.cloud, boxes, pasted), objects=_append(sample.objects, objects))
 
     def _draw(self, present: np.ndarray, generator: np.random.Generator) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from perception.boxes import Boxes3D, wrap_angle
+from perception.datasets.keypoint_attributes import KEYPOINTS
 from perception.datasets.sample import Sample
 from perception.geometry import bev_iou, box_of_points
 
@@ -51,7 +52,14 @@ class ObjectNoise:
         moved = torch.from_numpy(values)
         moved[:, 6] = wrap_angle(moved[:, 6])
         boxes = Boxes3D(moved.to(objects.boxes.values.dtype), velocity)
-        return replace(sample, cloud=sample.cloud.with_xyz(xyz), objects=replace(objects, boxes=boxes))
+        attributes = dict(objects.attributes)
+        if KEYPOINTS in attributes:
+            joints = attributes[KEYPOINTS]
+            owner = np.repeat(np.arange(len(joints)), joints.shape[1])
+            carried = _carried(joints.reshape(-1, 3), owner, before, turns, moves, factors)
+            attributes[KEYPOINTS] = carried.reshape(joints.shape)
+        objects = replace(objects, boxes=boxes, attributes=attributes)
+        return replace(sample, cloud=sample.cloud.with_xyz(xyz), objects=objects)
 
     def _draw(self, boxes: np.ndarray, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         count = len(boxes)

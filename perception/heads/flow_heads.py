@@ -13,9 +13,10 @@ OffsetLookup = Literal["point", "official_voxel_row"]
 
 
 class FlowMLP(nn.Module):
-    """``features`` (M, C) of places and ``offset`` (N, D) of points: linear to 32, GELU, linear to 3.
+    """``features`` (M, C) of places and ``offset`` (N, 3) of points: linear to 32, GELU, linear to 3.
 
-    The first layer is applied to both parts by themselves: once a place, not once a point.
+    ``encode``, a linear layer, widens the offset first. Layers without anything between them are multiplied out, and
+    what depends on the place alone is computed once a place, not once a point.
     """
 
     def __init__(self, features: int, offset: int, hidden: int = 32) -> None:
@@ -24,10 +25,12 @@ class FlowMLP(nn.Module):
         self.hidden = nn.Linear(features + offset, hidden)
         self.out = nn.Linear(hidden, 3)
 
-    def forward(self, features: Tensor, place: Tensor, offset: Tensor) -> Tensor:
+    def forward(self, features: Tensor, place: Tensor, offset: Tensor, encode: nn.Linear) -> Tensor:
         """``place`` (N,): the row of ``features`` that each point belongs to."""
         of_places, of_points = self.hidden.weight.split(self.split, 1)
-        hidden = gather_rows(features @ of_places.t() + self.hidden.bias, place) + offset @ of_points.t()
+        constant = self.hidden.bias + of_points @ encode.bias
+        of_place = torch.addmm(constant, features, of_places.t())
+        hidden = torch.addmm(gather_rows(of_place, place), offset, (of_points @ encode.weight).t())
         return self.out(nn.functional.gelu(hidden))
 
 
@@ -44,7 +47,7 @@ class VoxelFlowHead(nn.Module):
         """``features`` (M, C) of voxels, ``voxel`` (N,) and ``offset`` (N, 3) of points."""
         if self.lookup == "official_voxel_row":
             offset = official_offsets(offset, voxel, len(features))
-        return self.mlp(features, voxel, self.offset(offset))
+        return self.mlp(features, voxel, offset, self.offset)
 
 
 def official_offsets(offset: Tensor, voxel: Tensor, voxels: int) -> Tensor:
@@ -67,7 +70,7 @@ class LinearFlowHead(nn.Module):
         self.mlp = FlowMLP(features, offset)
 
     def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
-        return self.mlp(features, voxel, self.offset(offset))
+        return self.mlp(features, voxel, offset, self.offset)
 
 
 class GRUFlowHead(nn.Module):

@@ -55,8 +55,8 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class KeypointPredictions:
-    """``heatmap`` (N, 1) logits on the (y, x) sites of ``features``; ``values`` (N, 3 J + J + 9) of all rows in
-    training, None in use, where only the peaks need them."""
+    """``heatmap`` (N, 1) logits on the (y, x) sites of ``features``; ``values`` (N, 4 J + 9) of all rows in training,
+    None in use, where only the peaks need them."""
 
     features: SparseTensor
     heatmap: Tensor

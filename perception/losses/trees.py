@@ -113,9 +113,7 @@ def proposal_overlaps(proposals: Proposals, instances: Instances) -> Tensor:
         return best
     tree = of_row[proposals.rows]
     hit = tree >= 0
-    pairs, shared = torch.unique(
-        proposals.cluster[hit] * instances.number + tree[hit], return_counts=True
-    )
+    pairs, shared = torch.unique(proposals.cluster[hit] * instances.number + tree[hit], return_counts=True)
     cluster, tree = pairs // instances.number, pairs % instances.number
     sizes = torch.bincount(of_row[of_row >= 0], minlength=instances.number)
     overlap = shared / (proposals.sizes[cluster] + sizes[tree] - shared)

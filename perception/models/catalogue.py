@@ -22,6 +22,7 @@ from perception.models.fastflow3d import FastFlow3D, FastFlow3DConfig
 from perception.models.focals import (
     WAYMO_FOCALS,
     FocalsCenterPoint,
+    FocalsCenterPointConfig,
     FocalsPVRCNN,
     FocalsPVRCNNConfig,
     FocalsVoxelRCNN,
@@ -160,6 +161,13 @@ MODELS: dict[str, Entry] = {
         "detection",
         "PV-RCNN with focal convolutions that also see a camera image (CVPR 2022); KITTI classes",
         {"openpcdet": "kitti_models/pv_rcnn_focal_multimodal.yaml"},
+    ),
+    "focals-centerpoint": Entry(
+        FocalsCenterPoint,
+        FocalsCenterPointConfig(),
+        "detection",
+        "CenterPoint with focal convolutions (CVPR 2022): important voxels of 0.075 m grow; nuScenes classes, velocities",
+        {"det3d": "SpMiddleResNetFHDFocal with USE_IMG=False"},
     ),
     "focals-centerpoint-waymo": Entry(
         FocalsCenterPoint,

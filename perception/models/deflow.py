@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from perception.backbones.dense_flow_unet import DenseFlowUNet
 from perception.backbones.union_pillars import MeanPillarEncoder, UnionVoxels
 from perception.config import config
+from perception.errors import PerceptionError
 from perception.heads.flow_heads import GRUFlowHead
 from perception.models.flow_model import FlowLoss, FlowModel
 from perception.sparse import Sites, SparseTensor
@@ -34,6 +37,16 @@ class DensePillarFlow(FlowModel):
     backbone: DenseFlowUNet
     head: nn.Module
 
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        if self.grid.shape[0] != 1:
+            raise PerceptionError(
+                f"{self.grid.shape[0]} layers of voxels of {config.voxel_size}",
+                "pillars: one layer as high as the range",
+                "choose a voxel height of the range's height",
+            )
+
     def residual(self, voxels: UnionVoxels) -> Tensor:
         number, shape = len(voxels.coordinates), self.grid.shape[1:]
         planar = voxels.coordinates[:, [0, 2, 3]]
@@ -49,8 +62,8 @@ class DeFlow(DensePillarFlow):
     """The dense pillar U-Net with gated recurrent refinement."""
 
     def __init__(self, config: DeFlowConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or DeFlowConfig()
+        config = config or DeFlowConfig()
+        super().__init__(config)
         self.encoder = MeanPillarEncoder(config.encoder_channels)
         self.backbone = DenseFlowUNet(config.encoder_channels)
         self.head = GRUFlowHead(4 * config.encoder_channels, config.offset_channels, config.iterations)

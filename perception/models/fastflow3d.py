@@ -26,8 +26,8 @@ class FastFlow3D(DensePillarFlow):
     """The dense pillar U-Net with one hidden layer from pillar to point."""
 
     def __init__(self, config: FastFlow3DConfig | None = None) -> None:
-        super().__init__()
-        self.config = config = config or FastFlow3DConfig()
+        config = config or FastFlow3DConfig()
+        super().__init__(config)
         self.encoder = MeanPillarEncoder(config.encoder_channels)
         self.backbone = DenseFlowUNet(config.encoder_channels)
         self.head = LinearFlowHead(4 * config.encoder_channels, config.offset_channels)

@@ -1,6 +1,7 @@
 """Focals Conv (Chen et al., CVPR 2022): detectors on a backbone whose important cells grow, as published.
 
-Lidar alone: PV-RCNN and Voxel R-CNN for KITTI, CenterPoint for Waymo. ``focals_images`` has those that see images.
+Lidar alone: PV-RCNN and Voxel R-CNN for KITTI, CenterPoint for Waymo and nuScenes. ``focals_images`` has those that see
+images.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 
 from torch import Tensor
 
-from perception.backbones.focal import FocalEncoder, FocalOptions, Importance, importances
+from perception.backbones.focal import FocalEncoder, FocalOptions, FocalResNet, Importance, importances
 from perception.backbones.sparse_encoder import FourStages
 from perception.config import config
+from perception.errors import PerceptionError
 from perception.heads.centre_head import CentrePredictions
 from perception.losses.objectness import objectness_loss
 from perception.models.centerpoint import WAYMO_PLAIN, CenterPoint, CenterPointConfig
@@ -40,9 +42,16 @@ class FocalsPVRCNNConfig(PVRCNNConfig):
 
 @config
 class FocalsCenterPointConfig(CenterPointConfig):
-    """``WAYMO_FOCALS`` has the published values."""
+    """Defaults are those of nuScenes, as the authors gave them for lidar alone; ``WAYMO_FOCALS`` has Waymo's.
 
-    focal: FocalOptions = FocalOptions(enlarge=None)
+    nuScenes' importances were never supervised there, for its time; nothing then teaches which neighbours to propose.
+    """
+
+    focal: FocalOptions = FocalOptions(mask=True, average=False, supervision="none")
+
+    def __post_init__(self) -> None:
+        if self.backbone not in ("residual", "plain"):
+            raise PerceptionError(f"focal convolutions on {self.backbone}", "backbone residual or plain")
 
 
 class FocalBackbone(TwoStageDetector):
@@ -58,7 +67,7 @@ class FocalBackbone(TwoStageDetector):
         return maps, importances(maps)
 
     def auxiliary_loss(self, auxiliary: list[Importance], boxes: Sequence[Tensor]) -> dict[str, Tensor]:
-        return {"objectness": objectness_loss(auxiliary, boxes, self.grid)}
+        return {"objectness": objectness_loss(auxiliary, boxes, self.grid, self.config.focal.supervision)}
 
 
 class FocalsVoxelRCNN(FocalBackbone, VoxelRCNN):
@@ -93,9 +102,10 @@ class FocalsCenterPoint(CenterPoint):
     stages = tuple(name for name in TwoStageDetector.stages if name != "roi")
 
     def __init__(self, config: FocalsCenterPointConfig | None = None) -> None:
-        config = config or WAYMO_FOCALS
+        config = config or FocalsCenterPointConfig()
         super().__init__(config)
-        self.backbone = FocalEncoder(3 + len(config.point_fields), config.focal)
+        encoder = {"residual": FocalResNet, "plain": FocalEncoder}[config.backbone]
+        self.backbone = encoder(3 + len(config.point_fields), config.focal)
 
     def forward(self, voxels: Voxels) -> FocalCentrePredictions:
         backbone: Any = self.backbone
@@ -105,8 +115,10 @@ class FocalsCenterPoint(CenterPoint):
 
     def loss(self, predictions: Any, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
         parts = super().loss(predictions, boxes, labels)
-        objectness = objectness_loss(predictions.importances, boxes, self.grid)
+        objectness = objectness_loss(predictions.importances, boxes, self.grid, self.config.focal.supervision)
         return {**parts, "loss": parts["loss"] + objectness, "objectness": objectness}
 
 
-WAYMO_FOCALS = FocalsCenterPointConfig(**{name: getattr(WAYMO_PLAIN, name) for name in vars(WAYMO_PLAIN)})
+WAYMO_FOCALS = FocalsCenterPointConfig(
+    **{name: getattr(WAYMO_PLAIN, name) for name in vars(WAYMO_PLAIN)}, focal=FocalOptions(enlarge=None)
+)

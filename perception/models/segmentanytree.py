@@ -179,7 +179,7 @@ class SegmentAnyTree(TreeModel):
         parts = (to_points(values, voxels) for values in (number, score, semantic))
         return [TreeInstances(*cloud) for cloud in zip(*parts)]
 
-    def loss(self, predictions: TreePredictions, truths: Sequence[TreeTruth]) -> dict[str, Tensor]:
+    def loss(self, predictions: TreePredictions, truths: Sequence[TreeTruth]) -> dict[str, Tensor]:  # type: ignore[override]
         voxels, answers, weights = predictions.voxels, predictions.answers, self.config.loss
         tree_id, semantic = voxels.truth(truths)
         instances = Instances.of(tree_id, semantic, voxels.sample)

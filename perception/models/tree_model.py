@@ -130,5 +130,3 @@ def last_at_random(cell: Tensor, seed: int) -> Tensor:
 def to_points(values: np.ndarray, voxels: TreeVoxels) -> list[Tensor]:
     """Values of voxels, as one tensor for the points of each cloud."""
     return list(torch.from_numpy(values)[voxels.voxel.cpu()].split(voxels.sizes))
-
-

@@ -31,7 +31,7 @@ class TreeLearnConfig:
     inputs: int = 4
     channels: int = 32
     levels: int = 7
-    verticality_radius: float = 0.35
+    verticality_radius: float = 0.6
     foot_height: float = 0.5
     grouping: Grouping = Grouping()
     semantic_weight: float = 50.0
@@ -77,7 +77,11 @@ class TreeLearn(TreeModel):
         self.offset = Branch(config.channels, 3)
 
     def voxelise(self, points: PointBatch) -> TreeVoxels:
-        """Voxels from the lowest corner of each cloud on; the point nearest to its middle stands for a voxel."""
+        """Voxels from the lowest corner of each cloud on; the point nearest to its middle stands for a voxel.
+
+        The grid is made of whole coarsest cells. The published code's ends with the last voxel, and each of its strided
+        layers drops the last row of an odd one.
+        """
         low = points.xyz.new_full((points.batch_size, 3), torch.inf)
         low = low.scatter_reduce(0, points.sample[:, None].expand(-1, 3), points.xyz, "amin")
         place = (points.xyz - low[points.sample]) / self.config.voxel_size
@@ -110,7 +114,7 @@ class TreeLearn(TreeModel):
         parts = (to_points(values, voxels) for values in (number, score, semantic))
         return [TreeInstances(*cloud) for cloud in zip(*parts)]
 
-    def loss(self, predictions: FootPredictions, truths: Sequence[TreeTruth]) -> dict[str, Tensor]:
+    def loss(self, predictions: FootPredictions, truths: Sequence[TreeTruth]) -> dict[str, Tensor]:  # type: ignore[override]
         voxels = predictions.voxels
         tree_id, labels = voxels.truth(truths)
         known = labels != IGNORED
@@ -122,20 +126,28 @@ class TreeLearn(TreeModel):
         offset = predictions.offset.sum() * 0
         if len(rows):
             target = self._feet(voxels, instances, truths)[rows] - voxels.xyz[rows]
-            offset = (predictions.offset[rows] - target).abs().sum(1).mean()
+            offset = (predictions.offset[rows] - target).norm(dim=1).mean()
         parts = {"semantic": self.config.semantic_weight * semantic, "offset": self.config.offset_weight * offset}
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
 
     def _feet(self, voxels: TreeVoxels, instances: Instances, truths: Sequence[TreeTruth]) -> Tensor:
-        """Foot (M, 3) of each voxel's tree: the one given, else the middle of the tree's lowest part in the cloud."""
+        """Foot (M, 3) of each voxel's tree: the one given, else the mean of the tree's lowest part."""
         given = [truth.base for truth in truths]
         if all(base is not None for base in given):
             return torch.cat([base for base in given if base is not None]).to(voxels.xyz)[voxels.chosen]
         rows = (instances.of_row >= 0).nonzero()[:, 0]
         tree, xyz = instances.of_row[rows], voxels.xyz[rows]
-        low = xyz.new_full((instances.number,), torch.inf).scatter_reduce(0, tree, xyz[:, 2], "amin")
-        at_foot = xyz[:, 2] <= low[tree] + self.config.foot_height
+        ceiling = lowest_heights(tree, xyz[:, 2], instances.number) + self.config.foot_height
+        at_foot = xyz[:, 2] <= ceiling[tree]
         feet = xyz.new_zeros(instances.number, 3).index_add(0, tree[at_foot], xyz[at_foot])
         feet = feet / torch.bincount(tree[at_foot], minlength=instances.number)[:, None]
-        feet = torch.cat([feet[:, :2], low[:, None]], 1)
         return feet[instances.of_row.clamp(min=0)]
+
+
+def lowest_heights(tree: Tensor, z: Tensor, number: int) -> Tensor:
+    """The fourth-lowest height (T,) of each tree of more than eleven points, as published, else the lowest."""
+    order = z.argsort(stable=True)
+    order = order[tree[order].argsort(stable=True)]
+    counts = torch.bincount(tree, minlength=number)
+    starts = counts.cumsum(0) - counts
+    return z[order[starts + torch.where(counts > 11, 3, 0)]]

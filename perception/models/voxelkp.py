@@ -10,6 +10,7 @@ from torch import Tensor
 from perception.backbones.sparse_voxelkp import BLOCKS, CHANNELS, KERNELS, SparseVoxelKP
 from perception.backbones.voxel_encoders import MeanEncoder
 from perception.config import config
+from perception.errors import PerceptionError
 from perception.heads.centre_grid import CentreGrid
 from perception.heads.centre_selection import CentreSelection, Suppression
 from perception.heads.keypoint_head import KeypointHead, KeypointLossWeights, KeypointPredictions
@@ -57,6 +58,13 @@ class VoxelKPConfig:
         )
     )
     loss: KeypointLossWeights = field(default_factory=KeypointLossWeights)
+
+    def __post_init__(self) -> None:
+        rules, powers = len(self.selection.suppression), len(self.selection.rectifier or (0.0,))
+        if (rules, powers) != (1, 1):
+            raise PerceptionError(
+                f"selection with {rules} rules of suppression and {powers} rectifiers", "one of each: one class"
+            )
 
 
 # Geometry alone, in the frame of a sensor on a roof: any lidar, and people as far as joints can be told apart.

@@ -142,4 +142,3 @@ def _flows(
         ):
             yield close(key, ours, stored[key], FLOW, keys=(key,))
         before += size
-

@@ -10,9 +10,10 @@ from scipy.spatial import cKDTree
 
 from perception.errors import PerceptionError, missing_extra
 from perception.points import PointCloud
+from perception.scene_flow.ground import ground_of
 
 STAGES = ((1.0, 5.0), (0.5, 2.0), (0.3, 0.8))  # metres: size of the thinning cells, furthest correspondence
-OVERLAP = 0.3  # of the first scan's points must find a neighbour
+OVERLAP = 0.5  # of the first scan's points above the ground must find a neighbour; flat ground fits any other
 NEAR = 0.5
 FEWEST = 100
 
@@ -23,6 +24,8 @@ def estimate_ego_motion(first: PointCloud, second: PointCloud, initial: np.ndarr
     ``initial``: a first guess, as the motion of the pair before; without one the sensor went at most about 5 m. Raises
     PerceptionError where the scans are too small, or do not overlap enough to tell.
     """
+    if np.array_equal(first.xyz, second.xyz) and np.array_equal(first.origin, second.origin):
+        return np.eye(4)
     try:
         import small_gicp
     except ImportError:
@@ -43,7 +46,8 @@ def estimate_ego_motion(first: PointCloud, second: PointCloud, initial: np.ndarr
             thin_target, thin_source, tree, motion, max_correspondence_distance=furthest, max_iterations=30
         )
         motion = np.asarray(found.T_target_source)
-    _check_overlap(source, target, motion)
+    above = [xyz[~ground_of(PointCloud(xyz))] for xyz in (source, target)]
+    _check_overlap(*(above if min(map(len, above)) >= FEWEST else (source, target)), motion)
     return _about(motion, -first.origin)
 
 

@@ -24,8 +24,11 @@ class ClusterFlowConfig:
     """Metres, for scans about 0.1 s apart.
 
     ``radius`` joins points into things, ``longest`` and ``fewest`` points bound what can be one that moves;
-    ``furthest`` it goes (4 m: 144 km/h). A thing moves if its points then lie nearer to the second scan: the mean of
-    distances, cut at ``truncation``, must fall to ``gain`` of what it was, and its centre must go ``shortest``.
+    ``furthest`` it goes (4 m: 144 km/h). A thing moves if all of these hold: its points then lie nearer to the second
+    scan, the mean of distances, cut at ``truncation``, falling to ``gain`` of what it was; this mean was more than
+    ``noise`` times the distance between neighbours on the thing, for another sampling of a surface that stands still
+    looks so; less than ``taken`` of its points land where the first scan saw another thing; its centre goes
+    ``shortest``, and it turns no further than ``sharpest`` radians.
     """
 
     radius: float = 0.7
@@ -34,10 +37,12 @@ class ClusterFlowConfig:
     fewest: int = 8
     samples: int = 128
     furthest: float = 4.0
-    vote_cell: float = 0.3
+    vote_cell: float = 0.2
     scale: float = 0.2
     truncation: float = 0.4
-    gain: float = 0.75
+    gain: float = 0.72
+    noise: float = 0.9
+    taken: float = 0.5
     shortest: float = 0.08
     sharpest: float = 0.3
 
@@ -54,10 +59,11 @@ def cluster_flow(pair: ScanPair, settings: ClusterFlowConfig = ClusterFlowConfig
         points = moved[rows]
         things = _things(points, settings)
         motions = _motions(points, things, target, settings)
-        own = things >= 0
-        chosen = rows[own]
-        flow[chosen] += (motions.apply(points[own], things[own]) - points[own]).astype(np.float32)
-        moving[chosen] = ((motions.shift != 0).any(1) | (motions.turn != 0))[things[own]]
+        goes = (motions.shift != 0).any(1) | (motions.turn != 0)
+        own = np.flatnonzero(things >= 0)
+        own = own[goes[things[own]]]
+        flow[rows[own]] += (motions.apply(points[own], things[own]) - points[own]).astype(np.float32)
+        moving[rows[own]] = True
     return SceneFlow(torch.from_numpy(flow), torch.from_numpy(moving))
 
 
@@ -83,15 +89,41 @@ def _motions(points: np.ndarray, things: np.ndarray, target: np.ndarray, setting
     guess[:, :2] = vote(sample, owner, count, target, settings.furthest, settings.vote_cell)
     starts = still, Motions(still.centre, still.turn, guess)
     found = [align_many(sample, owner, start, tree, settings.scale) for start in starts]
-    costs = np.stack([_cost(sample, owner, m, tree, settings.truncation) for m in (still, *found)])
-    best = 1 + costs[1:].argmin(0)
-    rows = np.arange(count)
-    turn = np.stack([m.turn for m in (still, *found)])[best, rows]
-    shift = np.stack([m.shift for m in (still, *found)])[best, rows]
+    costs = [_cost(sample, owner, motions, tree, settings.truncation) for motions in found]
+    better = costs[1] < costs[0]
+    turn = np.where(better, found[1].turn, found[0].turn)
+    shift = np.where(better[:, None], found[1].shift, found[0].shift)
+    best = Motions(still.centre, turn, shift)
+    before, after = _cost(sample, owner, still, tree, settings.truncation), np.minimum(*costs)
+    own = cKDTree(points)
     length = np.linalg.norm(shift, axis=1)
-    moves = (costs[best, rows] <= settings.gain * costs[0]) & (length >= settings.shortest)
+    moves = (after <= settings.gain * before) & (length >= settings.shortest)
     moves &= (length <= settings.furthest * 1.1) & (np.abs(turn) <= settings.sharpest)
+    moves &= before > settings.noise * _spacing(sample, owner, count, own, settings.truncation)
+    moves &= _taken(best.apply(sample, owner), owner, count, tree, own, things, settings.truncation) < settings.taken
     return Motions(still.centre, np.where(moves, turn, 0), np.where(moves[:, None], shift, 0))
+
+
+def _spacing(sample: np.ndarray, owner: np.ndarray, count: int, own: cKDTree, most: float) -> np.ndarray:
+    """Mean distance (count,) from the points of each thing to the next point of the same scan."""
+    distance = own.query(sample, k=2, distance_upper_bound=most)[0][:, 1]
+    return _mean(np.minimum(distance, most), owner, count)
+
+
+def _taken(
+    moved: np.ndarray, owner: np.ndarray, count: int, tree: cKDTree, own: cKDTree, things: np.ndarray, most: float
+) -> np.ndarray:
+    """Share (count,) of each thing's points that land on what the first scan saw there already, of another thing."""
+    distance, row = tree.query(moved, distance_upper_bound=most)
+    landed = np.isfinite(distance)
+    distance, earlier = own.query(tree.data[np.where(landed, row, 0)], distance_upper_bound=most)
+    there = np.isfinite(distance)
+    other = landed & there & (things[np.where(there, earlier, 0)] != owner)
+    return _mean(other.astype(np.float64), owner, count)
+
+
+def _mean(values: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
+    return np.asarray(np.bincount(owner, values, count) / np.maximum(np.bincount(owner, minlength=count), 1))
 
 
 def _samples(points: np.ndarray, things: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +139,6 @@ def _samples(points: np.ndarray, things: np.ndarray, most: int) -> tuple[np.ndar
 
 
 def _cost(sample: np.ndarray, owner: np.ndarray, motions: Motions, tree: cKDTree, truncation: float) -> np.ndarray:
+    """Mean distance (T,) of each thing's moved points from the second scan."""
     distance, _ = tree.query(motions.apply(sample, owner), distance_upper_bound=truncation)
-    count = len(motions.turn)
-    return np.bincount(owner, np.minimum(distance, truncation), count) / np.maximum(np.bincount(owner, minlength=count), 1)
+    return _mean(np.minimum(distance, truncation), owner, len(motions.turn))

@@ -41,8 +41,8 @@ def vote(
         seen = windows[chosen[:, 2], chosen[:, 1], chosen[:, 0]].astype(np.uint16)
         votes = np.add.reduceat(seen, chunk - chunk[0], axis=0)
         # Less than a vote for the whole way: of equally good ones the shortest.
-        best = (votes - 0.5 * distance / distance.max()).reshape(len(chunk), -1).argmax(1)
-        row, column = np.unravel_index(best, distance.shape)
+        score = (votes - 0.5 * distance / distance.max()).reshape(len(chunk), -1)
+        row, column = np.unravel_index(score.argmax(1), distance.shape)
         guess[owner[chunk]] = np.column_stack([away[column], away[row]])
     return guess
 

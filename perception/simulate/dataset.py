@@ -21,15 +21,23 @@ class StreetDataset:
     """``length`` streets; sample i is a pure function of (seed, i) and the sensor.
 
     ``camera_view`` keeps the points that KITTI's camera sees, about 81 degrees ahead and no ground nearer than 6 m, as
-    the benchmark's evaluation does, and the objects with points there.
+    the benchmark's evaluation does, and the objects with points there. ``articulated`` as in ``street``.
     """
 
-    def __init__(self, length: int, seed: int = 0, camera_view: bool = True, sensor: Lidar = HDL64) -> None:
+    def __init__(
+        self,
+        length: int,
+        seed: int = 0,
+        camera_view: bool = True,
+        sensor: Lidar = HDL64,
+        articulated: bool = False,
+    ) -> None:
         if length < 0 or seed < 0:
             raise PerceptionError(f"a data set of length {length} and seed {seed}", "numbers from 0")
         self.length = length
         self.seed = seed
         self.camera_view = camera_view
+        self.articulated = articulated
         self.sensor = sensor.facing(KITTI_CAMERA_SECTOR) if camera_view else sensor
 
     def __len__(self) -> int:
@@ -38,7 +46,7 @@ class StreetDataset:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of {self.length}")
-        sample = street(self.seed * 1_000_003 + index, self.sensor)
+        sample = street(self.seed * 1_000_003 + index, self.sensor, articulated=self.articulated)
         return crop_to_image_rows(sample) if self.camera_view else sample
 
 

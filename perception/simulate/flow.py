@@ -10,13 +10,13 @@ import numpy as np
 from perception.datasets.flow import MOVING_DISTANCE, FlowLabels, FlowSample, with_ground
 from perception.datasets.flow_classes import category_number
 from perception.datasets.rigid import inverse, move
-from perception.errors import PerceptionError
+from perception.errors import PerceptionError, nearest
 from perception.points import PointCloud
 from perception.scan_pair import ScanPair
 from perception.simulate.ground import Ground
 from perception.simulate.layout import Labelled, Scene, lay_out
 from perception.simulate.raycast import Returns, cast
-from perception.simulate.sensor import HDL64, Lidar
+from perception.simulate.sensor import HDL64, SENSORS, Lidar
 from perception.simulate.shapes import Pose, Shape
 
 FASTEST = 15.0  # m/s of the sensor's vehicle
@@ -93,9 +93,16 @@ def street_flow(seed: int, sensor: Lidar = HDL64, seconds: float = 0.1) -> FlowS
 
 
 class StreetFlow:
-    """``length`` pairs of generated streets; pair i is a pure function of (seed, i), the sensor and the time between."""
+    """``length`` pairs of generated streets; pair i is a pure function of (seed, i), the sensor and the time between.
 
-    def __init__(self, length: int, seed: int = 0, sensor: Lidar = HDL64, seconds: float = 0.1) -> None:
+    ``sensor`` is a lidar or one of ``SENSORS`` by name.
+    """
+
+    def __init__(self, length: int, seed: int = 0, sensor: Lidar | str = "hdl64", seconds: float = 0.1) -> None:
+        if isinstance(sensor, str):
+            if sensor not in SENSORS:
+                raise PerceptionError(f"sensor {sensor!r}", f"one of {', '.join(SENSORS)}", nearest(sensor, SENSORS))
+            sensor = SENSORS[sensor]
         if length < 0 or seed < 0 or seconds <= 0:
             raise PerceptionError(
                 f"a data set of length {length}, seed {seed}, {seconds} s between scans", "numbers from 0, a time above 0"

@@ -67,7 +67,7 @@ def forest(
     half = side / 2 + BUFFER
     ground = terrain(half + 1, 1.0 if side > 40 else 0.5, plan.slope, plan.undulation, plan.herbs, stand_random)
     trees = grow_stand(plan, half, ground, stand_random)
-    detail = 1.0 if density < 100 else (1.8 if density < 1500 else 3.0)
+    detail = 1.0 if density < 100 else (1.4 if density < 1500 else 2.0)
     parts = join([build_trees(trees, detail, shape_random), build_floor(plan, half, ground, shape_random)])
     echoes = cast_forest(device, parts, cell_grid(parts, ground), ground, side / 2, density, seed, ray_random)
     inside = (np.abs(trees.position[:, :2]) <= side / 2).all(1)

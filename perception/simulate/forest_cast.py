@@ -71,9 +71,7 @@ def _within(found: Echoes, half: float) -> np.ndarray:
     return (np.abs(found.xyz[:, :2]) <= half).all(1)
 
 
-def _trace(
-    scanner: Scanner, rays: ForestRays, parts: Parts, grid: CellGrid, ground: Terrain, seed: int
-) -> Echoes:
+def _trace(scanner: Scanner, rays: ForestRays, parts: Parts, grid: CellGrid, ground: Terrain, seed: int) -> Echoes:
     beam = scanner.beam
     reach = np.array([beam.near, beam.far])
     values = np.array([beam.width, beam.divergence, *beam.taken, beam.weakest, beam.separation])

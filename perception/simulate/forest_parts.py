@@ -6,7 +6,7 @@ Foliage stops a ray after an exponential way inside the ellipsoid (Beer and Lamb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -78,6 +78,20 @@ def foliage(
     shape = np.concatenate([centre, (axes / radii[:, :, None]).reshape(-1, 9)], 1).astype(np.float32)
     reach = np.sqrt(((axes * radii[:, :, None]) ** 2).sum(1))
     return _parts(FOLIAGE, shape, centre - reach, centre + reach, tree, semantic, reflectance, extinction)
+
+
+def below(parts: Parts, top: float) -> Parts:
+    """The same solids none of which reaches above ``top``: foliage moves down, ends of wood are lowered."""
+    shape, low, high = parts.shape.copy(), parts.low.copy(), parts.high.copy()
+    excess = np.maximum(high[:, 2] - top, 0)
+    leaves = parts.kind == FOLIAGE
+    shape[leaves, 2] -= excess[leaves]
+    low[leaves, 2] -= excess[leaves]
+    ends, thick = np.minimum(shape[~leaves][:, [2, 5]], top), shape[~leaves, 6:8].max(1, initial=0)
+    shape[~leaves, 2], shape[~leaves, 5] = ends.T
+    low[~leaves, 2] = np.minimum(low[~leaves, 2], ends.min(1, initial=top) - thick)
+    high[leaves, 2] = np.minimum(high[leaves, 2], top)
+    return replace(parts, shape=shape, low=low, high=high)
 
 
 def _parts(

@@ -63,20 +63,21 @@ class AirborneScanner:
     drift: float = 0.0
     crossed: bool = False
     # 0.25 to 0.5 mrad and 4 to 7 returns are usual in data sheets of airborne scanners
-    beam: Beam = field(default=Beam(0.01, 0.00035, (0.2, 0.8), 0.03, 0.6, 5, 0.02, 5.0, 3000.0))
+    beam: Beam = field(default=Beam(0.01, 0.00035, (0.3, 0.9), 0.03, 1.0, 5, 0.02, 5.0, 3000.0))
 
     def rays(self, count: int, half: float, ground: Terrain, rng: np.random.Generator) -> ForestRays:
         """Pulses are even over the ground; each is fired from the nearest line or, in the overlap, the next one."""
         across = int(np.ceil(np.sqrt(count)))
         u, v = np.meshgrid(np.arange(across), np.arange(int(np.ceil(count / across))), indexing="ij")
         u, v = u.T.ravel()[:count], v.T.ravel()[:count]
-        shift, jitter, turn = rng.random(2), rng.random((2, len(u))), 2 * np.pi * rng.random()
+        shift, jitter = rng.random(2), rng.random((2, len(u)))
+        turn = np.full(len(u), 2 * np.pi * rng.random())
         step = 2 * half / across
         target = np.stack([(u + 0.5 * (v % 2) + 0.6 * jitter[0]) * step, (v + 0.6 * jitter[1]) * step], -1)
         target = target % (2 * half) - half
         if self.crossed:
             turn = turn + np.pi / 2 * (rng.random(len(u)) < 0.5)
-        along = np.stack([np.cos(turn) + 0 * u, np.sin(turn) + 0 * u], -1)
+        along = np.stack([np.cos(turn), np.sin(turn)], -1)
         side = np.stack([-along[:, 1], along[:, 0]], -1)
         cross = (target * side).sum(1) / self.spacing - shift[0]
         line = np.round(cross)
@@ -121,7 +122,7 @@ class WalkingScanner:
 
     def _path(self, half: float, rng: np.random.Generator) -> np.ndarray:
         """Lanes to and fro, bent a little as one walks round trees."""
-        lanes = max(1, int(round(2 * half / self.aisle)))
+        lanes = max(1, round(2 * half / self.aisle))
         nodes = []
         for lane in range(lanes):
             y = -half + (lane + 0.5) * 2 * half / lanes
@@ -148,8 +149,8 @@ class TerrestrialScanner:
 
     def rays(self, count: int, half: float, ground: Terrain, rng: np.random.Generator) -> ForestRays:
         each = count / self.stations
-        rows = max(2, int(round(np.sqrt(each * (90 - self.lowest) / 360))))
-        columns = max(2, int(round(each / rows)))
+        rows = max(2, round(np.sqrt(each * (90 - self.lowest) / 360)))
+        columns = max(2, round(each / rows))
         elevation = np.radians(self.lowest + (90 - self.lowest) * (np.arange(rows) + 0.5) / rows)
         origins, headings, sources = [], [], []
         for station, place in enumerate(self._places(half, rng)):

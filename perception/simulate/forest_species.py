@@ -1,9 +1,9 @@
 """Kinds of trees: how height and crown follow from the diameter of the stem, and what the crown is built of.
 
 Height: curve of Näslund (1936), h = 1.3 + (d / (a + b d))^p with d in centimetres, the exponent 2 for pine and
-broadleaves and 3 for spruce. Crown: d = 0.557 (h c)^0.809 with d in centimetres, h and crown diameter c in metres, from
-108,753 trees (Jucker et al. 2017, Global Change Biology 23, "Allometric equations for integrating remote sensing imagery
-into forest monitoring programmes"), solved for c. Stem: d(z) = d (h - z)^q / (h - 1.3)^q (Ormerod 1973). The
+broadleaves and 3 for spruce. Crown: d = 0.557 (h c)^0.809 with d in centimetres, h and crown diameter c in metres
+(Jucker et al. 2017, Global Change Biology 23, "Allometric equations for integrating remote sensing imagery into forest
+monitoring programmes"), solved for c. Stem: d(z) = d (h - z)^q / (h - 1.3)^q (Ormerod 1973). The
 coefficients a, b, q and the crowns' densities are ours, chosen for heights and shapes usual in Europe.
 """
 

@@ -94,7 +94,7 @@ def draw_plan(rng: np.random.Generator, kind: str | None = None, stems: float | 
 def grow_stand(plan: StandPlan, half: float, ground: Terrain, rng: np.random.Generator) -> Trees:
     """The trees within ``half`` metres of the origin along x and y, tallest first."""
     area = (2 * half) ** 2
-    number = max(1, int(round(plan.stems * area / 1e4)))
+    number = max(1, round(plan.stems * area / 1e4))
     quadratic_mean = 0.25 * (plan.stems / plan.stocking) ** (1 / REINEKE)
     diameter = np.sort(_weibull(number, np.clip(quadratic_mean, 0.06, 0.75), plan.planted, rng))[::-1]
     sapling = np.sort(0.01 + 0.06 * rng.random(int(plan.young * number)) ** 1.5)[::-1]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.simulate.forest_parts import DEAD_BRANCH, LIVE_BRANCH, STEM, Parts, foliage, join, wood
+from perception.simulate.forest_parts import DEAD_BRANCH, LIVE_BRANCH, STEM, Parts, below, foliage, join, wood
 from perception.simulate.forest_species import CONE, ROUND, SNAG, SPECIES, UMBRELLA, Species, stem_radius
 from perception.simulate.forest_stand import Trees
 
@@ -60,12 +60,8 @@ def _stem(trees: Trees, row: int, rng: np.random.Generator) -> Stem:
 
 
 def _build(stem: Stem, detail: float, rng: np.random.Generator) -> Parts:
-    form = stem.species.form
-    if form == SNAG:
-        return _snag(stem, detail, rng)
-    if form == ROUND:
-        return _broadleaf(stem, detail, rng)
-    return _conifer(stem, detail, rng)
+    make = {SNAG: _snag, ROUND: _broadleaf, CONE: _conifer, UMBRELLA: _conifer}[stem.species.form]
+    return below(make(stem, detail, rng), float(stem.foot[2]) + stem.height)
 
 
 def _trunk(stem: Stem, top: float, detail: float) -> Parts:
@@ -180,7 +176,9 @@ def _broadleaf(stem: Stem, detail: float, rng: np.random.Generator) -> Parts:
     wide = stem.crown_radius * np.where(direction[:, 2] > 0, 1.0, 1.04)
     offset = direction * depth[:, None] * np.column_stack([wide, wide, np.full(count, 0.5 * length)])
     centre = middle + offset
-    clump = np.clip((stem.crown_radius**2 * length / count) ** (1 / 3) * 1.15, 0.14, 1.2) * (0.65 + 0.7 * rng.random(count))
+    clump = np.clip((stem.crown_radius**2 * length / count) ** (1 / 3) * 1.15, 0.14, 1.2) * (
+        0.65 + 0.7 * rng.random(count)
+    )
     radii = clump[:, None] * (np.array([0.8, 0.7, 0.45]) + 0.5 * rng.random((count, 3)))
     outward = direction * [1, 1, 0.4] + [0, 0, 1e-3]
     kind = stem.species

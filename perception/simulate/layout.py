@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,8 +83,11 @@ class Plan:
     angled: float
 
 
-def lay_out(lidar: Lidar, rng: np.random.Generator) -> Scene:
-    """A random street about a sensor that drives on its right-hand side."""
+Walker = Callable[[np.random.Generator], tuple[tuple[float, float, float], tuple[Shape, ...]]]
+
+
+def lay_out(lidar: Lidar, rng: np.random.Generator, walker: Walker = people.pedestrian) -> Scene:
+    """A random street about a sensor that drives on its right-hand side; ``walker`` draws its pedestrians."""
     plan = _plan(rng)
     ground = _ground(lidar, rng)
     scene = Scene(ground)
@@ -95,7 +99,7 @@ def lay_out(lidar: Lidar, rng: np.random.Generator) -> Scene:
     for side in (-1, 1):
         _parking(scene, plan, side, rng)
         _frontage(scene, plan, side, ground.road + pavement, rng)
-        _pavement(scene, plan, side, pavement, rng)
+        _pavement(scene, plan, side, pavement, rng, walker)
     return scene
 
 
@@ -206,7 +210,7 @@ def _frontage(scene: Scene, plan: Plan, side: int, edge: float, rng: np.random.G
                 scene.put(footprint, parts, (middle, side * (edge + footprint[1] / 2), _facing(side)), gap=0)
 
 
-def _pavement(scene: Scene, plan: Plan, side: int, width: float, rng: np.random.Generator) -> None:
+def _pavement(scene: Scene, plan: Plan, side: int, width: float, rng: np.random.Generator, walker: Walker) -> None:
     """Trees and poles at the kerb, people, and clutter from there to well behind the frontage."""
     kerb = scene.ground.road
     for along in np.arange(BEHIND, AHEAD, 7.0):
@@ -218,7 +222,7 @@ def _pavement(scene: Scene, plan: Plan, side: int, width: float, rng: np.random.
         _drop(scene, scenery.pole(rng), (along, side * (kerb + 0.5)), rng)
     for _ in range(plan.walkers):
         place = (-25 + 75 * rng.random(), side * (kerb + (width + 1) * rng.random() - 0.8), 2 * np.pi * rng.random())
-        size, parts = people.pedestrian(rng)
+        size, parts = walker(rng)
         scene.put(size[:2], parts, place, gap=0.1, label=("Pedestrian", size[2], 1.4 * rng.random()))
     for _ in range(plan.clutter):
         thing = scenery.CLUTTER[int(len(scenery.CLUTTER) * rng.random())](rng)

@@ -48,6 +48,18 @@ HDL64 = Lidar(tuple(2.0 - i / 3 for i in range(32)) + tuple(-8.83 - i / 2 for i 
 # Velodyne HDL-32E user's manual: 32 lasers from +10.67 down to -30.67 degrees, four thirds of a degree apart, 70 m.
 HDL32 = Lidar(tuple(10.67 - i * 4 / 3 for i in range(32)), azimuth_step=0.332, height=1.84, reach=70.0)
 
+# Waymo Open Dataset (Sun et al. 2020, table 2): the top lidar sees from -17.6 to +2.4 degrees, 75 m far, in range
+# images of 64 rows and 2650 columns; its rows stand closer near the horizon. Steps from 0.2 to 0.435 degrees have that sum.
+WAYMO_TOP = Lidar(
+    tuple(2.4 - 0.2 * i - (0.435 - 0.2) / 62 * i * (i - 1) / 2 for i in range(64)),
+    azimuth_step=360 / 2650, height=2.18, reach=75.0,
+)  # fmt: skip
+
+# Ouster OS1-128 data sheet: 128 beams evenly over 45 degrees, 1024 columns at 10 Hz, 120 m for bright targets.
+OS1_128 = Lidar(tuple(22.5 - i * 45 / 127 for i in range(128)), azimuth_step=360 / 1024, height=1.8, reach=120.0)
+
+SENSORS = {"hdl64": HDL64, "hdl32": HDL32, "waymo_top": WAYMO_TOP, "os1_128": OS1_128}
+
 KITTI_CAMERA_SECTOR = 81.2
 """Horizontal field of view in degrees of KITTI's colour camera 2: 2 atan(1242 / 2 / 721)."""
 

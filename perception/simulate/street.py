@@ -8,7 +8,9 @@ import torch
 from perception.boxes import Boxes3D
 from perception.datasets.sample import Objects, Sample
 from perception.points import PointCloud
+from perception.simulate import people
 from perception.simulate.layout import Labelled, lay_out
+from perception.simulate.people_ranges import articulated_walker
 from perception.simulate.raycast import Returns, cast
 from perception.simulate.sensor import HDL64, Lidar
 
@@ -16,17 +18,18 @@ FOCAL_LENGTH = 721.0
 """Of KITTI's colour camera in pixels; it turns height and distance into the pixel heights of KITTI's difficulties."""
 
 
-def street(seed: int, sensor: Lidar = HDL64) -> Sample:
+def street(seed: int, sensor: Lidar = HDL64, *, articulated: bool = False) -> Sample:
     """One scan of a random street.
 
     The cloud has the fields ``intensity`` in [0, 1] and ``object``, the row of the label that each point lies on or
     -1. The objects are those with at least one return, with the attributes ``num_points``, ``occlusion`` (0 fully
     visible, 1 partly, 2 largely occluded), ``truncation`` (share of the box outside the sensor's sector), ``speed`` in
     m/s and ``difficulty`` (0 easy, 1 moderate, 2 hard, -1 none of them) by the limits of the KITTI object benchmark.
-    The same seed and sensor give the same scan.
+    ``articulated`` makes the pedestrians bodies with joints in many postures, another street than without it.
+    The same arguments give the same scan.
     """
     layout_random, ray_random = (np.random.Generator(np.random.PCG64([seed, part])) for part in (0, 1))
-    scene = lay_out(sensor, layout_random)
+    scene = lay_out(sensor, layout_random, articulated_walker if articulated else people.pedestrian)
     returns = cast(scene.groups, scene.ground, sensor, ray_random)
     counts = np.bincount(returns.owner[returns.owner >= 0], minlength=len(scene.groups))
     shown = [i for i, label in enumerate(scene.labels) if label is not None and counts[i]]

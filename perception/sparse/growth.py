@@ -21,11 +21,12 @@ from perception.sparse.sites import Sites, coordinates_of, linear_keys
 from perception.sparse.table import NeighbourTable
 from perception.threads import fair, run_shares
 
-Merge = Literal["coordinates", "int64_exact", "float32_stable"]
+Merge = Literal["coordinates", "int64_exact", "float32_stable", "doubled"]
 """How proposals for a cell meet. ``coordinates`` compares cells. The other two compare the number that the published
 code sorts cells by, z * Y * X + y * X + x with the largest y and x present as Y and X: at the far edges of the occupied
 range it is the same for different cells, which are then added up. ``float32_stable`` also rounds it as published, so
-that some proposals for one cell do not meet while weights are averaged; trained weights have seen this form."""
+that some proposals for one cell do not meet while weights are averaged; trained weights have seen this form.
+``doubled``: a background cell that is proposed stays beside its proposal, see ``growth_doubled``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,12 +35,14 @@ class Growth:
 
     ``row`` (N,) int64 is the row of ``source`` that each row of the given sites is added to, None for its own;
     ``weight`` (N, 1) multiplies its features: the mean of the importances that proposed its cell, itself counted as 1.
+    ``doubled`` (D,): ascending rows of the given sites that are beside a proposal for the same cell, None if they met.
     """
 
     sites: Sites
     source: Sites
     row: Tensor | None
     weight: Tensor
+    doubled: Tensor | None = None
 
 
 def by_share(importance: Tensor, sites: Sites, share: float) -> tuple[Tensor, Tensor]:
@@ -91,15 +94,15 @@ def grow(
     """``sites`` and the cells that their foreground proposes; arguments as of ``propose``."""
     proposals = propose(sites, split, importance, kernel, threshold)
     strength = importance[proposals.rows, proposals.taps]
-    if merge == "coordinates":
-        return _merge_cells(sites, proposals, strength)
+    if merge in ("coordinates", "doubled"):
+        return _merge_cells(sites, proposals, strength, merge == "doubled")
     grown, row, weight = merge_published(sites, proposals, strength, rounded=merge == "float32_stable")
     occupied, row = row.unique(return_inverse=True)
     source = Sites(grown.coordinates[occupied], grown.spatial_shape, grown.batch_size, grown.stride, grown.order)
     return Growth(grown, source, row, weight)
 
 
-def _merge_cells(sites: Sites, proposals: Proposals, strength: Tensor) -> Growth:
+def _merge_cells(sites: Sites, proposals: Proposals, strength: Tensor, doubled: bool) -> Growth:
     """Both merges at once: a look-up in the given cells, and the union with what is found nowhere."""
     ordered, rows = sites.sorted_keys
     keys = linear_keys(proposals.cells, sites.spatial_shape, sites.batch_size)
@@ -118,7 +121,8 @@ def _merge_cells(sites: Sites, proposals: Proposals, strength: Tensor) -> Growth
     merged[torch.arange(len(ordered), device=sites.device) + torch.searchsorted(new, ordered)] = ordered
     shape, batch_size, stride = sites.spatial_shape, sites.batch_size, sites.stride
     grown = Sites(coordinates_of(merged, shape), shape, batch_size, stride, "lexicographic")
-    return Growth(grown, sites, None, weight)
+    beside = (~front & (count[:, 0] > 0)).nonzero()[:, 0] if doubled else None
+    return Growth(grown, sites, None, weight, beside)
 
 
 def spread_table(growth: Growth, kernel: int) -> NeighbourTable:

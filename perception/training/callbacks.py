@@ -14,9 +14,12 @@ from lightning.pytorch import Callback, Trainer
 from perception.errors import PerceptionError
 from perception.io.weights import Card, save_weights
 from perception.pipeline import perceive
+from perception.results import SceneFlow, Skeletons
 from perception.training.data import Augmented
 from perception.training.module import DetectionTraining
 from perception.view.birds_eye import birds_eye
+from perception.view.flow_picture import flow_picture
+from perception.view.skeletons import skeletons_from_above
 
 STATE = "last.ckpt"
 FINAL = "final.safetensors"
@@ -150,17 +153,29 @@ class Pictures(Callback):
         sample = self.samples[(0, 0)]
         model, training = module.best_model, module.best_model.training
         model.eval()
+        if model.task == "flow":
+            return self._flow(model, training, sample, epoch)
         try:
-            detections = perceive(model, [sample.cloud], views=[sample.view])[0].cpu()  # type: ignore[union-attr]
+            found = perceive(model, [sample.cloud], views=[sample.view])[0].cpu()  # type: ignore[union-attr]
         finally:
             model.train(training)
-        birds_eye(
+        picture: Any = skeletons_from_above if isinstance(found, Skeletons) else birds_eye
+        picture(
             sample.cloud,
-            detections.select(detections.scores > 0.3),
+            found.select(found.scores > 0.3),
             sample.objects,
             self.folder / f"epoch_{epoch:03d}.png",
             title=f"{sample.identifier}, epoch {epoch}",
         )
+
+    def _flow(self, model: Any, training: bool, sample: Any, epoch: int) -> None:
+        try:
+            found = perceive(model, [sample.pair])[0]
+        finally:
+            model.train(training)
+        path = self.folder / f"epoch_{epoch:03d}.png"
+        assert isinstance(found, SceneFlow)
+        flow_picture(sample.pair, found, path, seconds=sample.seconds, title=f"{sample.identifier}, epoch {epoch}")
 
 
 def load_state(module: DetectionTraining, state: dict[str, torch.Tensor]) -> None:

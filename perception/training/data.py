@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from torch.utils.data import DataLoader, Sampler
 from perception.camera import CameraView
 from perception.datasets.augment import Schedule, sample_generator
 from perception.datasets.catalogue import DATASETS, make_dataset
+from perception.datasets.flow import FlowSample
 from perception.datasets.sample import Dataset, Objects, Sample
 from perception.errors import PerceptionError
 from perception.points import PointCloud
+from perception.training.flow_batch import FlowBatch
 from perception.training.settings import DataEntry
 
 Key = tuple[int, int]  # epoch, index
@@ -149,8 +152,10 @@ def _loader(dataset: Augmented, batches: Sampler[list[Key]] | list[list[Key]], w
     )
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples side by side, nothing stacked yet."""
+def collate(samples: Sequence[Any]) -> Any:
+    """Samples side by side, nothing stacked yet: a ``Batch``, or of pairs of scans a ``FlowBatch``."""
+    if samples and isinstance(samples[0], FlowSample):
+        return FlowBatch.of(samples)
     return Batch(
         [s.cloud for s in samples],
         [s.objects for s in samples],

@@ -18,6 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from perception.config import to_plain
 from perception.datasets.augment import build_schedule
+from perception.datasets.flow_augment import FlowAugmentation
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.io.weights import Card
@@ -26,6 +27,8 @@ from perception.training.averaging import Averaging
 from perception.training.callbacks import FINAL, STATE, Pictures, PlainProgress, SaveState, SaveWeights, load_state
 from perception.training.checkpoints import AtomicCheckpointIO, check_resumable, read_checkpoint
 from perception.training.data import Augmented, EpochBatches, Pool
+from perception.training.flow_module import FlowTraining
+from perception.training.keypoint_module import KeypointTraining
 from perception.training.module import DetectionTraining
 from perception.training.provenance import describe_frames
 from perception.training.settings import Experiment, model_settings
@@ -58,11 +61,20 @@ def build(experiment: Experiment) -> DetectionTraining:
     model: Any = entry(experiment.model).make(model_settings(experiment))
     if experiment.start_from is not None:
         warm_start(model, experiment.start_from, experiment.reinitialise_head)
-    schedule = build_schedule(experiment.augment, training.epochs, tuple(model.classes))
+    schedule: Any = FlowAugmentation(experiment.flow_augment)
+    if model.task != "flow":
+        skeleton = getattr(model, "skeleton", None)
+        schedule = build_schedule(experiment.augment, training.epochs, _label_names(experiment, model), skeleton)
     train = Augmented(Pool(experiment.data.train, "data.train"), schedule, training.seed)
     checked = experiment.data.validate
     validate = Augmented(Pool(checked, "data.validate")) if checked and training.validate_every else None
-    return DetectionTraining(experiment, model, train, validate)
+    modules = {"keypoints": KeypointTraining, "flow": FlowTraining}
+    return modules.get(model.task, DetectionTraining)(experiment, model, train, validate)
+
+
+def _label_names(experiment: Experiment, model: Any) -> tuple[str, ...]:
+    """What objects that the model learns are called in the labels."""
+    return (*model.classes, *(name for name in experiment.classes if name not in model.classes))
 
 
 def train(experiment: Experiment, folder: Path, resume: bool = False, command: str = "") -> Outcome:

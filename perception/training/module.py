@@ -88,11 +88,14 @@ class DetectionTraining(lightning.LightningModule):
     def losses(self, batch: Batch, model: Any = None) -> dict[str, Tensor]:
         """``loss`` and its parts for a batch; of the model in training unless another is given."""
         model = self.model if model is None else model
+        voxels = model.with_views(model.voxelise(model.points(batch.clouds)), batch.views)
+        return self.losses_of(model, model(voxels), batch)
+
+    def losses_of(self, model: Any, predictions: Any, batch: Batch) -> dict[str, Tensor]:
+        """The losses of predictions for a batch."""
         pairs = [self.targets(*item) for item in zip(batch.clouds, batch.objects, batch.identifiers)]
         boxes = [b.to(self.device) for b, _ in pairs]
         labels = [k.to(self.device) for _, k in pairs]
-        voxels = model.with_views(model.voxelise(model.points(batch.clouds)), batch.views)
-        predictions = model(voxels)
         found: dict[str, Tensor] = model.loss(predictions, boxes, labels)
         return found
 

@@ -9,7 +9,7 @@ from perception.training.settings import TrainingConfig
 
 
 def make_optimiser(model: nn.Module, settings: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW (beta2 0.99) over every parameter of the model, with weight decay decoupled from the gradient.
+    """AdamW (beta2 0.99 unless set) over every parameter of the model, with weight decay decoupled from the gradient.
 
     The published recipe decays normalisation layers and biases too; ``decay_norms`` False spares them, which are the
     parameters of fewer than two dimensions.
@@ -21,17 +21,19 @@ def make_optimiser(model: nn.Module, settings: TrainingConfig) -> torch.optim.Ad
     return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=settings.learning_rate,
-        betas=(settings.momentum[0], 0.99),
+        betas=(settings.momentum[0], settings.beta2),
     )
 
 
 def make_schedule(
     optimiser: torch.optim.Optimizer, settings: TrainingConfig, steps: int
-) -> torch.optim.lr_scheduler.OneCycleLR:
+) -> torch.optim.lr_scheduler.LRScheduler:
     """One cosine cycle over ``steps`` optimiser steps (Smith & Topin 2018).
 
     The rate rises from ``learning_rate / div_factor`` and ends at 1e-4 of that start; beta1 goes the other way.
     """
+    if settings.schedule == "constant":
+        return torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0)
     return torch.optim.lr_scheduler.OneCycleLR(
         optimiser,
         max_lr=settings.learning_rate,

@@ -11,7 +11,8 @@ import yaml
 
 from perception.config import config, merge, parse, read_yaml
 from perception.datasets.augment import AugmentConfig
-from perception.datasets.catalogue import dataset_entry
+from perception.datasets.catalogue import DATASETS, dataset_entry
+from perception.datasets.flow_augment import FlowAugmentConfig
 from perception.errors import PerceptionError
 from perception.models.catalogue import entry
 
@@ -37,7 +38,7 @@ class DataConfig:
 class TrainingConfig:
     """The recipe; defaults are OpenPCDet's for KITTI (adam_onecycle) where it has them.
 
-    ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
+    ``schedule``: one cycle of the learning rate, or none; ``beta2`` of Adam. ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
     ``average``: decay of the moving average of the weights that is validated and saved, None for the weights of the
@@ -48,6 +49,8 @@ class TrainingConfig:
     epochs: int = 80
     batch_size: int = 4
     learning_rate: float = 0.003
+    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    beta2: float = 0.99
     weight_decay: float = 0.01
     decay_norms: bool = True
     gradient_clip: float = 10.0
@@ -87,7 +90,7 @@ class Experiment:
 
     ``classes`` renames labels before they are matched with the model's classes: ``{Van: Car}`` learns vans as cars.
     Labels of no class of the model are left out, as are boxes holding fewer than ``minimum_points`` points.
-    ``start_from`` is a weights file to begin with, all but the head of it with ``reinitialise_head``.
+    ``augment`` is for clouds, ``flow_augment`` for pairs of scans. ``start_from`` is a weights file to begin with, all but the head of it with ``reinitialise_head``.
     """
 
     model: str
@@ -98,6 +101,7 @@ class Experiment:
     start_from: str | None = None
     reinitialise_head: bool = False
     augment: AugmentConfig = AugmentConfig()
+    flow_augment: FlowAugmentConfig = FlowAugmentConfig()
     training: TrainingConfig = TrainingConfig()
 
 
@@ -125,6 +129,7 @@ def check_experiment(values: Mapping[str, Any], where: str, roots: Mapping[str, 
     if experiment.reinitialise_head and experiment.start_from is None:
         raise PerceptionError(f"{where}: reinitialise_head without start_from", "weights whose head to leave out")
     model_settings(experiment, where)
+    _check_task(experiment, where)
     unused = set(roots or {}) - {item.name for item in (*experiment.data.train, *experiment.data.validate)}
     if unused:
         raise PerceptionError(
@@ -138,6 +143,21 @@ def check_experiment(values: Mapping[str, Any], where: str, roots: Mapping[str, 
 def model_settings(experiment: Experiment, where: str = "the experiment") -> Any:
     """The configuration of the experiment's model: the catalogue's defaults with the overrides merged in."""
     return merge(entry(experiment.model).defaults, experiment.overrides, f"{where}: overrides of {experiment.model}")
+
+
+def _check_task(experiment: Experiment, where: str) -> None:
+    """Models of scene flow learn from pairs of scans, all others from clouds."""
+    flow = entry(experiment.model).task == "flow"
+    for item in (*experiment.data.train, *experiment.data.validate):
+        if (dataset_entry(item.name).task == "flow") != flow:
+            pairs = ", ".join(name for name, known in DATASETS.items() if (known.task == "flow") == flow)
+            raise PerceptionError(
+                f"{where}: {experiment.model} with the data set {item.name}",
+                f"for this model one of {pairs}",
+                "name another data set, or another model",
+            )
+    if experiment.augment != AugmentConfig() and flow:
+        raise PerceptionError(f"{where}: augment for {experiment.model}", "flow_augment", "see FlowAugmentConfig")
 
 
 def _check_data_entry(item: Mapping[str, Any], where: str, roots: Mapping[str, str]) -> None:

@@ -41,6 +41,10 @@ class Targets:
 
         Raises PerceptionError naming frame and row where a box is not finite or has no size.
         """
+        return self.rows(cloud, objects, identifier)[1:]
+
+    def rows(self, cloud: PointCloud, objects: Objects | None, identifier: str) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows (N,) int64 of the objects to learn, then what calling answers."""
         if objects is None:
             raise PerceptionError(
                 f"frame {identifier} has no labels", "labelled recordings for training", "choose a labelled split"
@@ -57,11 +61,12 @@ class Targets:
             known_rows = torch.isfinite(speeds).all(1, keepdim=True)
             boxes = torch.cat([boxes, torch.where(known_rows, speeds, torch.nan)], 1)
         kept = (labels >= 0) & ((boxes[:, :3] >= low) & (boxes[:, :3] < high)).all(1)
-        boxes, labels = boxes[kept], labels[kept]
+        rows = kept.nonzero()[:, 0]
+        boxes, labels = boxes[rows], labels[rows]
         if self.minimum_points > 0 and len(boxes):
             enough = points_in_boxes(torch.from_numpy(cloud.xyz), boxes[:, :7]).sum(0) >= self.minimum_points
-            boxes, labels = boxes[enough], labels[enough]
-        return boxes, labels
+            rows, boxes, labels = rows[enough], boxes[enough], labels[enough]
+        return rows, boxes, labels
 
 
 def _check(boxes: Tensor, names: np.ndarray, identifier: str) -> None:

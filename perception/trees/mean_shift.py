@@ -13,6 +13,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from perception.compiled import compiled
+from perception.threads import fair, run_shares
 
 MOST_STEPS = 300
 STILL = 1e-3  # of the bandwidth: a seed that moves less has arrived
@@ -33,7 +34,9 @@ def mean_shift(points: np.ndarray, bandwidth: float) -> Modes:
         return Modes(points, np.zeros(0, np.int64))
     seeds = seeds_of(points, bandwidth)
     bins = _Bins.of(points, bandwidth)
-    ended, counts = _climb(seeds, *bins.arrays, bandwidth, MOST_STEPS)
+    ended, counts = seeds.copy(), np.zeros(len(seeds), np.int64)
+    common = (ended, counts, bins.axis, *bins.arrays, bandwidth, MOST_STEPS)
+    run_shares(_climb, [(*common, *share) for share in fair(np.full(len(seeds), len(points)), 2e6)])
     centres = _distinct(ended[counts > 0], counts[counts > 0], bandwidth)
     return Modes(centres, cKDTree(centres).query(points)[1].astype(np.int64))
 
@@ -78,46 +81,56 @@ def _distinct(centres: np.ndarray, counts: np.ndarray, bandwidth: float) -> np.n
 
 @dataclass(frozen=True, eq=False)
 class _Bins:
-    """Points in the order of their bins, boxes and sums of each bin."""
+    """Points in the order of their bins, boxes and sums of each bin; bins ascend along ``axis``, where they spread
+    most, so that a ball meets a run of them."""
 
-    arrays: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    axis: int
+    arrays: tuple[np.ndarray, ...]
 
     @classmethod
     def of(cls, points: np.ndarray, bandwidth: float) -> _Bins:
         # Half a bandwidth: a box then fits well inside a ball, in the few dimensions of an embedding.
         cells = np.floor(points / (bandwidth / 2))
-        order = np.lexsort((*points.T, *cells.T))
+        axis = int(np.ptp(points, axis=0).argmax())
+        order = np.lexsort((*points.T, *cells.T, cells[:, axis]))
         cells, ordered = cells[order], np.ascontiguousarray(points[order])
         first = np.concatenate([[True], (cells[1:] != cells[:-1]).any(1)])
         starts = np.flatnonzero(first)
         low, high = np.minimum.reduceat(ordered, starts), np.maximum.reduceat(ordered, starts)
         sums = np.add.reduceat(ordered, starts)
-        return cls((ordered, np.append(starts, len(points)), low, high, sums))
+        return cls(axis, (ordered, np.append(starts, len(points)), cells[starts, axis], low, high, sums))
 
 
 @compiled
 def _climb(
-    seeds: np.ndarray,
+    ended: np.ndarray,
+    counts: np.ndarray,
+    axis_of_order: int,
     points: np.ndarray,
     starts: np.ndarray,
+    places: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
     sums: np.ndarray,
     bandwidth: float,
     most: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Where each seed ends, and how many points its last ball held."""
-    ended = seeds.copy()
-    counts = np.zeros(len(seeds), np.int64)
-    axes = seeds.shape[1]
+    first: int,
+    last: int,
+) -> None:
+    """Moves the seeds ``first`` to ``last`` to where they end, and counts the points in their last balls."""
+    axes = ended.shape[1]
     total = np.empty(axes)
     square = bandwidth * bandwidth
-    for seed in range(len(seeds)):
+    for seed in range(first, last):
         centre = ended[seed]
         for _ in range(most + 1):
             total[:] = 0.0
             count = 0
-            for b in range(len(starts) - 1):
+            middle = centre[axis_of_order]
+            # A cell more on both sides: rounding must not cost a point at the rim.
+            start = np.searchsorted(places, np.floor(2 * middle / bandwidth) - 3)
+            stop = np.searchsorted(places, np.floor(2 * middle / bandwidth) + 3, side="right")
+            for b in range(start, stop):
                 nearest = 0.0
                 farthest = 0.0
                 for axis in range(axes):
@@ -126,8 +139,6 @@ def _climb(
                     nearest += outside * outside
                     reach = max(-below, -above)
                     farthest += reach * reach
-                    if nearest > square:
-                        break
                 if nearest > square:
                     continue
                 if farthest <= square:
@@ -153,4 +164,3 @@ def _climb(
                 centre[axis] += step
             if moved <= (1e-3 * bandwidth) ** 2:
                 break
-    return ended, counts

@@ -7,12 +7,10 @@ from typing import cast
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Circle
 from matplotlib.patheffects import AbstractPathEffect, withStroke
 
 from perception.datasets.sample import Objects
@@ -20,11 +18,10 @@ from perception.io.files import write_atomically
 from perception.points import PointCloud
 from perception.results import Detections
 from perception.view import colours
+from perception.view.canvas import Extent, canvas, draw_rings, draw_scale, paint
 from perception.view.colours import Theme
 from perception.view.marks import Mark, counts, marks, seen_from_origin
 
-Extent = tuple[float, float, float, float]
-DOTS = 130
 TEXTS = 80
 
 
@@ -50,29 +47,18 @@ def birds_eye(
     look = colours.theme(theme)
     found = marks(detections, labels, look)
     x0, x1, y0, y1 = extent or _extent(cloud, found)
-    axes = axes if axes is not None else _canvas((x1 - x0) / (y1 - y0), look)
+    axes = axes if axes is not None else canvas((x1 - x0) / (y1 - y0), look)
     figure = cast(Figure, axes.figure)
     axes.set(xlim=(x0, x1), ylim=(y0, y1), aspect="equal", facecolor=look.background)
     _draw_points(axes, cloud, (x0, x1, y0, y1), colour_by, look)
     if seen_from_origin(cloud):
-        _draw_rings(axes, (x0, x1, y0, y1), look)
+        draw_rings(axes, (x0, x1, y0, y1), look)
     _draw_boxes(axes, found, look)
     _draw_furniture(axes, cloud, found, title, look)
     if path is not None:
         with write_atomically(path) as handle:
             figure.savefig(handle, format="png", facecolor=look.background)
     return figure
-
-
-def _canvas(ratio: float, look: Theme) -> Axes:
-    """Axes of the given width : height in a new figure, with room in inches for titles and ticks."""
-    width, height = (11.0, 11.0 / ratio) if ratio > 1.1 else (max(10.0 * ratio, 5.5), 10.0)
-    left, right, bottom, top = 0.75, 0.25, 0.6, 0.85
-    across, down = left + width + right, bottom + height + top
-    figure = Figure(figsize=(across, down), dpi=DOTS)
-    FigureCanvasAgg(figure)
-    figure.set_facecolor(look.background)
-    return figure.add_axes((left / across, bottom / down, width / across, height / down))
 
 
 def _extent(cloud: PointCloud, found: list[Mark]) -> Extent:
@@ -92,24 +78,8 @@ def _extent(cloud: PointCloud, found: list[Mark]) -> Extent:
 
 
 def _draw_points(axes: Axes, cloud: PointCloud, extent: Extent, by: str, look: Theme) -> None:
-    """One image of all points, the highest on top: as fast for a million points as for none."""
-    x0, x1, y0, y1 = extent
     _, colour, (low, high) = colours.point_colours(cloud, by, look)
-    step = max(x1 - x0, y1 - y0) / float(np.clip(8 * np.sqrt(len(cloud)), 700, 1000))  # sparse clouds: coarser dots
-    columns, rows = int(np.ceil((x1 - x0) / step)), int(np.ceil((y1 - y0) / step))
-    image = np.zeros((rows, columns, 4), np.uint8)
-    upwards = np.argsort(cloud.xyz[:, 2], kind="stable")
-    column = np.floor((cloud.xyz[upwards, 0] - x0) / step).astype(np.int64)
-    row = np.floor((cloud.xyz[upwards, 1] - y0) / step).astype(np.int64)
-    inside = (column >= 0) & (column < columns) & (row >= 0) & (row < rows)
-    row, column, opaque = row[inside], column[inside], np.insert(colour[upwards[inside]], 3, 255, axis=1)
-    # lone returns would be too faint as single pixels; the second pass lets none cover the true place of another
-    for aside in (1, 0):
-        image[row, np.minimum(column + aside, columns - 1)] = opaque
-        image[np.minimum(row + aside, rows - 1), column] = opaque
-    bounds = (x0, x0 + columns * step, y0, y0 + rows * step)
-    axes.imshow(image, extent=bounds, origin="lower", interpolation="nearest", zorder=1)
-    axes.set(xlim=(x0, x1), ylim=(y0, y1))
+    paint(axes, cloud.xyz, colour, extent)
     if len(cloud):
         _draw_ramp(axes, by, low, high, look)
 
@@ -127,21 +97,6 @@ def _draw_ramp(axes: Axes, by: str, low: float, high: float, look: Theme) -> Non
     inset.tick_params(colors=look.ink, labelsize=7, length=0, pad=2)
     inset.spines[:].set_visible(False)
     inset.set_title("height [m]" if by == "height" else by, color=look.ink, fontsize=8, pad=3)
-
-
-def _draw_rings(axes: Axes, extent: Extent, look: Theme) -> None:
-    """Range rings about the sensor, and the sensor's own place and direction."""
-    x0, x1, y0, y1 = extent
-    furthest = max(np.hypot(x, y) for x in (x0, x1) for y in (y0, y1))
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500) if furthest / s < 9 or s == 500)
-    for radius in np.arange(step, furthest, step):
-        axes.add_patch(Circle((0, 0), radius, fill=False, color=look.faint, lw=0.6, ls=(0, (2, 5)), zorder=2))
-        for sign in (1, -1):
-            if y0 < sign * radius < y1 - 0.02 * (y1 - y0) and x0 < 0 < x1:
-                axes.text(0, sign * radius, f" {radius:g} m", color=look.faint, fontsize=7, va="bottom", zorder=2)
-    size = 0.006 * (x1 - x0 + y1 - y0)
-    arrow = np.array([[1.6, 0], [-1, 1], [-0.5, 0], [-1, -1]]) * size
-    axes.fill(*arrow.T, color=look.ink, zorder=5)
 
 
 def _draw_boxes(axes: Axes, found: list[Mark], look: Theme) -> None:
@@ -187,15 +142,4 @@ def _draw_furniture(axes: Axes, cloud: PointCloud, found: list[Mark], title: str
         legend.get_frame().set_edgecolor(look.faint)
         for text in legend.get_texts():
             text.set_color(look.ink)
-    _draw_scale(axes, look)
-
-
-def _draw_scale(axes: Axes, look: Theme) -> None:
-    (x0, x1), (y0, y1) = axes.get_xlim(), axes.get_ylim()
-    length = max(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000) if s <= max(0.2 * (x1 - x0), 1))
-    x, y = x0 + 0.025 * (x1 - x0), y0 + 0.035 * (y1 - y0)
-    axes.plot([x, x + length], [y, y], color=look.ink, lw=3, solid_capstyle="butt", zorder=6)
-    text = axes.text(
-        x + length / 2, y + 0.008 * (y1 - y0), f"{length} m", color=look.ink, fontsize=8.5, ha="center", va="bottom"
-    )
-    text.set(zorder=6, path_effects=[withStroke(linewidth=2, foreground=look.background)])
+    draw_scale(axes, look)

@@ -45,6 +45,7 @@ _CLASSES = {
     "construction_vehicle": "#d98e04",
     "pedestrian": "#ff4f8b",
     "person": "#ff4f8b",
+    "human": "#ff4f8b",
     "person_sitting": "#ff86ac",
     "cyclist": "#57e389",
     "bicycle": "#57e389",

@@ -70,7 +70,7 @@ def test_gradients_are_those_of_the_definition() -> None:
 
 def test_every_merge_gives_a_batch_the_answers_of_its_samples() -> None:
     x = volume()
-    for merge in ("coordinates", "int64_exact", "float32_stable"):
+    for merge in ("coordinates", "int64_exact", "float32_stable", "doubled"):
         conv = layer(replace(OPTIONS, merge=merge)).eval()
         whole = conv(x)
         for sample in (0, 1):

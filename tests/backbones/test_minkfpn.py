@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.io.importers import minkloc
+from perception.io.importers.importing import import_checkpoint
 from perception.models.minkloc3dv2 import MinkLoc3Dv2, MinkLoc3Dv2Config
 from perception.points import PointCloud
 
@@ -116,6 +118,14 @@ def test_official_keys_and_dense_convolution() -> None:
     found = model.eval()(model.voxelise(model.points(clouds)))
     wanted = Dense(state).descriptor(mask)
     torch.testing.assert_close(found[:1].double(), wanted, atol=1e-4 * float(wanted.abs().max()), rtol=1e-4)
+
+
+def test_a_checkpoint_file_is_recognised(tmp_path: Path) -> None:
+    path, state = tmp_path / "minkloc3dv2_baseline.pth", official_state()
+    torch.save(state, path)
+    imported = import_checkpoint(path)
+    assert (imported.name, imported.family) == ("minkloc3dv2", "minkloc")
+    assert len(imported.report.mapped) == len(state)
 
 
 def test_other_checkpoints_and_changed_widths_are_refused() -> None:

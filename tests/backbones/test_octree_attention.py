@@ -11,6 +11,7 @@ from torch import Tensor
 
 from perception.backbones.hotformer import Gathering, RelayBlock, RelayTokens, distribution
 from perception.backbones.octformer import DropPath, OctreeDown, OctreeStem, WindowAttention
+from perception.backbones.octree_bias import position_bias
 from perception.backbones.octree_input import cylindrical, inside_unit, into_unit_cube, octree_cloud
 from perception.backbones.octree_windows import Extent, OctreeWindows, dilated, octree_windows
 from perception.errors import PerceptionError
@@ -105,6 +106,17 @@ def test_attention_equals_loops(extent: Extent, spread: bool, with_tokens: bool)
     if with_tokens:  # tokens of windows without nodes look at empty slots alone
         real[len(one) :] = windows.owners < 3
     torch.testing.assert_close(found[real], wanted[real], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("counts", [[200, 4, 30], [3], [1, 1, 1]])
+@pytest.mark.parametrize("with_tokens", [False, True])
+@torch.no_grad()
+def test_compiled_bias_equals_the_plain_one(counts: list[int], with_tokens: bool) -> None:
+    plain = octree_windows(level(counts, 7), 8, 4, "batch", with_tokens)
+    for windows in (plain, dilated(plain, 4)):
+        layer = WindowAttention(16, 4, 8)
+        torch.nn.init.normal_(layer.table)
+        torch.testing.assert_close(position_bias(windows, layer.table), layer.bias(windows), atol=1e-4, rtol=1e-6)
 
 
 @torch.no_grad()

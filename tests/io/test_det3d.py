@@ -133,7 +133,8 @@ model = dict(
     backbone=dict(type="SpMiddleResNetFHD", num_input_features=6, ds_factor=8),
     neck=dict(type="RPN", layer_nums=[3, 3], ds_layer_strides=[1, 2], ds_num_filters=[64, 128],
               us_layer_strides=[1, 2], us_num_filters=[128, 128], logger=logging.getLogger("RPN")),
-    bbox_head=dict(type="CenterHead", tasks=tasks, weight=2, code_weights=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
+    bbox_head=dict(type="CenterHead", tasks=tasks, dataset='waymo', weight=2,
+                   code_weights=[1, 2, 3, 4, 5, 6, 7, 8, 9, 10],
                    common_heads={'reg': (2, 2), 'height': (1, 2), 'dim':(3, 2), 'rot':(2, 2), 'vel': (2, 2)}),
 )
 test_cfg = dict(

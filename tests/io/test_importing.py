@@ -42,6 +42,7 @@ def saved(tmp_path: Path) -> Path:
         ("mmdet3d-centerpoint-pillars", "mmdet3d", "centerpoint-nuscenes-pillars"),
         ("det3d-centerpoint", "det3d", "centerpoint"),
         ("det3d-centerpoint-waymo", "det3d", "centerpoint-waymo"),
+        ("det3d-focals-centerpoint", "det3d", "focals-centerpoint"),
     ],
 )
 def test_families_and_models_are_recognised(file: str, family: str, name: str) -> None:
@@ -135,7 +136,7 @@ def test_without_a_name_the_models_that_fit_are_named(saved: Path) -> None:
 
 
 def test_a_checkpoint_of_another_model_or_family(saved: Path) -> None:
-    with pytest.raises(PerceptionError, match=r"spare(.|\n)*its keys and shapes are those of second"):
+    with pytest.raises(PerceptionError, match=r"missing(.|\n)*its keys and shapes are those of second"):
         import_checkpoint(saved, "pointpillars")
     with pytest.raises(PerceptionError, match=r"has the names of mmdet3d(.|\n)*--from mmdet3d"):
         import_checkpoint(saved, "second", "openpcdet")

@@ -14,6 +14,7 @@ import torch
 from perception.errors import PerceptionError
 from perception.io.importers import opensceneflow
 from perception.io.importers.checkpoint import open_checkpoint
+from perception.io.importers.importing import import_checkpoint
 from perception.io.importers.omegaconf_globals import plain_values
 from perception.models.catalogue import MODELS
 
@@ -123,6 +124,12 @@ def test_a_lightning_file_is_read_with_its_configuration(checkpoint: Path) -> No
     assert torch.equal(model.state_dict()["head.candidate.weight"], weight)
 
 
+def test_the_import_command_recognises_it(checkpoint: Path) -> None:
+    imported = import_checkpoint(checkpoint)
+    assert (imported.family, imported.name) == ("opensceneflow", "deflow")
+    assert imported.model.config.iterations == 2
+
+
 def test_missing_and_spare_keys_are_named() -> None:
     state = official_state("fastflow3d")
     state["model.head.more"] = state.pop("model.head.decoder.2.bias")
@@ -138,12 +145,13 @@ def test_another_model_is_refused() -> None:
         opensceneflow.plan({"model.x": torch.zeros(1)}, None, None, "a file", {})
 
 
-@pytest.mark.parametrize("reach, name", [(51.2, "ssf"), (204.8, "ssf-long")])
+@pytest.mark.parametrize(("reach", "name"), [(51.2, "ssf"), (204.8, "ssf-long")])
 def test_official_ssf_gets_the_look_up_it_was_trained_with(reach: float, name: str, shared_golden: Path) -> None:
     lines = (shared_golden / "keys" / "ssf.txt").read_text().splitlines()
     shapes = [line.split(" ", 1) for line in lines if line.strip()]
     state = {
-        f"model.{key}": torch.zeros([int(n) for n in shape.strip("()").split(",") if n.strip()]) for key, shape in shapes
+        f"model.{key}": torch.zeros([int(n) for n in shape.strip("()").split(",") if n.strip()])
+        for key, shape in shapes
     }
     target = {"point_cloud_range": [-reach, -reach, -3, reach, reach, 3], "voxel_size": [0.2, 0.2, 6]}
     plan = opensceneflow.plan(state, None, None, "a file", {"cfg": {"model": {"target": target}}})

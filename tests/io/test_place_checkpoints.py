@@ -10,6 +10,7 @@ from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.io.importers import hotformerloc
+from perception.io.importers.families import family_of
 from perception.io.importers.hotformerloc_keys import depthwise_kernel, sparse_kernel
 from perception.models.hotformerloc import HOTFormerLoc
 
@@ -32,6 +33,7 @@ def official_state(golden: Path, name: str) -> dict[str, Tensor]:
 @pytest.mark.parametrize("name", SIZES)
 def test_published_keys_load_strictly(shared_golden: Path, name: str) -> None:
     state = official_state(shared_golden, name)
+    assert family_of(state) == "hotformerloc"
     plan = hotformerloc.plan(state, None, None, "checkpoint")
     assert plan.name == f"hotformerloc-{name}"
     assert "non-commercial" in plan.notes[0]

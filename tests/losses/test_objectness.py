@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from perception.backbones.focal import Importance
-from perception.losses.objectness import cells_inside, objectness_loss, squashed_focal
+from perception.losses.objectness import cells_around, cells_inside, objectness_loss, squashed_focal
 from perception.sparse import Sites, VoxelGrid
 
 GRID = VoxelGrid((0.0, -4.0, -3.0, 8.0, 4.0, 1.0), (0.5, 0.25, 0.2))
@@ -36,6 +36,18 @@ def test_cells_count_by_their_lowest_corner_in_a_turned_box_of_their_sample() ->
     assert cells_inside(sites, [along_y, none, none], GRID).tolist() == [True, False, True, False]
     with_velocity = torch.cat([along_y, torch.ones(1, 2)], 1)
     assert cells_inside(sites, [none, with_velocity, none], GRID).tolist() == [False, False, False, True]
+
+
+def test_cells_count_around_a_box_by_its_size_from_its_centre_whatever_its_heading() -> None:
+    # The corners lie 0, 1, 1.5 and 3 m from the centre in y, and 1 and 1.5 in x; of another sample the last.
+    cells = [[0, 5, 8, 4], [0, 5, 8, 5], [0, 5, 8, 6], [0, 5, 10, 4], [0, 5, 11, 4], [0, 5, 14, 4], [1, 5, 8, 4]]
+    sites = Sites.of(torch.tensor(cells), (10, 16, 8), 2, stride=(2, 2, 2))
+    box = torch.tensor([[4.0, 0.0, -1.0, 1.6, 1.2, 0.1, 0.7, 9.0, 9.0]])  # 1.6 m long, 1.2 m wide, and fast
+    assert cells_around(sites, [box, box[:0]], GRID).tolist() == [True, True, False, True, True, False, False]
+    importance = [Importance(torch.zeros(7), sites)]
+    around = cells_around(sites, [box, box[:0]], GRID)
+    assert objectness_loss(importance, [box, box[:0]], GRID, "around") == squashed_focal(torch.zeros(7), around)
+    assert objectness_loss(importance, [box, box[:0]], GRID, "none") == 0
 
 
 def test_layers_are_added_up_and_gradients_point_to_the_boxes() -> None:

@@ -38,6 +38,7 @@ SMALL_RANGE = {
     "focals-voxel-rcnn-images": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
     "focals-voxel-rcnn-car-images": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
     "focals-pv-rcnn-images": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0), **FEW_PROPOSALS},
+    "focals-centerpoint": {"point_range": (0.0, -9.6, -5.0, 19.2, 9.6, 3.0)},
     "focals-centerpoint-waymo": {"point_range": (0.0, -8.0, -2.0, 16.0, 8.0, 4.0)},
     "dsvt-pillar": {"point_range": (0.0, -8.32, -2.0, 16.64, 8.32, 4.0)},
     "dsvt-voxel": {"point_range": (0.0, -8.32, -2.0, 16.64, 8.32, 4.0)},

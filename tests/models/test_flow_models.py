@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,9 +128,7 @@ def test_order_of_points_does_not_matter(name: str) -> None:
     generator = np.random.default_rng(3)
     order, other = generator.permutation(600), generator.permutation(500)
     shuffled = ScanPair(given.first.select(order), given.second.select(other), POSE)
-    torch.testing.assert_close(
-        flows(model, [given])[0][order], flows(model, [shuffled])[0], atol=1e-4, rtol=1e-4
-    )
+    torch.testing.assert_close(flows(model, [given])[0][order], flows(model, [shuffled])[0], atol=1e-4, rtol=1e-4)
 
 
 def test_batch_equals_singles_with_an_empty_one_between(name: str) -> None:
@@ -149,7 +148,7 @@ def test_a_stream_equals_pairs(name: str) -> None:
     scans = [cloud(300, seed) for seed in range(3)]
     stream = FlowStream(model)
     assert stream.push(scans[0]) is None
-    for before, scan in zip(scans, scans[1:]):
+    for before, scan in itertools.pairwise(scans):
         found = stream.push(scan, POSE)
         assert found is not None
         assert torch.equal(found.flow, flows(model, [ScanPair(before, scan, POSE)])[0])
@@ -193,8 +192,9 @@ def truth(given: ScanPair) -> FlowTruth:
     flow = torch.from_numpy(given.ego_flow() + beyond(given.first))
     flow[::7] = torch.nan
     moving = given.first.xyz[:, 0] > 0
-    labels = torch.from_numpy(np.where(moving, 2, 0)), torch.from_numpy(np.resize(np.where(moving, 2, 0), len(given.second)))
-    return FlowTruth(flow, torch.from_numpy(moving), labels)
+    labels = np.where(moving, 2, 0)
+    later = np.resize(labels, len(given.second))
+    return FlowTruth(flow, torch.from_numpy(moving), (torch.from_numpy(labels), torch.from_numpy(later)))
 
 
 @pytest.mark.parametrize("loss", ["deflow", "zeroflow", "fastflow3d", "seflow"])
@@ -204,6 +204,12 @@ def test_training_on_empty_scans(name: str, loss: str) -> None:
     value = model.loss(model(model.voxelise(model.points(pairs))), [truth(given) for given in pairs])["loss"]
     value.backward()
     assert torch.isfinite(value)
+
+
+@pytest.mark.parametrize("dense", ["deflow", "fastflow3d"])
+def test_dense_pillars_of_several_layers_are_refused(dense: str) -> None:
+    with pytest.raises(PerceptionError, match="2 layers of voxels"):
+        MODELS[dense].make(replace(MODELS[dense].defaults, voxel_size=(0.2, 0.2, 3.0)))
 
 
 def test_single_clouds_are_refused(name: str) -> None:

@@ -43,6 +43,10 @@ FILES = [
     "trees_places_flow/hotformerloc_oxford_a.npz",
     "trees_places_flow/hotformerloc_oxford_b.npz",
     "trees_places_flow/hotformerloc_oxford_batch3.npz",
+    pytest.param("detection_keypoints/voxelkp.npz", marks=pytest.mark.slow),
+    "trees_places_flow/segmentanytree_a.npz",
+    "trees_places_flow/segmentanytree_b_negative_coords.npz",
+    "trees_places_flow/segmentanytree_batch2.npz",
     pytest.param("detection_keypoints/dsvt_pillar.npz", marks=pytest.mark.slow),
     pytest.param("detection_keypoints/dsvt_pillar_b2.npz", marks=pytest.mark.slow),
     pytest.param("detection_keypoints/dsvt_voxel.npz", marks=pytest.mark.slow),
@@ -67,6 +71,15 @@ def test_a_changed_output_is_found(shared_golden: Path, tmp_path: Path) -> None:
     np.savez(path, meta=json.dumps(meta), **changed)
     failed = {check.name for check in check_file(path, shared_golden) if not check.passed}
     assert failed == {"head.cls_preds values", "spatial_features/extra"}
+
+
+def test_a_changed_flow_is_found(shared_golden: Path, tmp_path: Path) -> None:
+    arrays, meta = read_golden(shared_golden / "trees_places_flow/ssf_sparse0.npz")
+    changed = {**arrays, "flow_total": arrays["flow_total"] + 0.01, "more": np.zeros(3)}
+    path = tmp_path / "changed.npz"
+    np.savez(path, meta=json.dumps(meta), **changed)
+    failed = {check.name for check in check_file(path, shared_golden) if not check.passed}
+    assert failed == {"flow_total", "more"}
 
 
 def test_another_key_list_is_refused(shared_golden: Path, tmp_path: Path) -> None:

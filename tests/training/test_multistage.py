@@ -72,7 +72,7 @@ def test_both_passes_leave_the_same_layers_out() -> None:
     assert torch.equal(after, torch.rand(3))  # the stream of random numbers goes on as after one pass
     loss(together).backward()
     whole = network.eval()(network.voxelise(network.points(given)))
-    assert (together - whole).abs().max() > 1e-2  # so that something was left out
+    assert (together - whole).abs().max() > 1e-3  # so that something was left out
     for name, gradient in gradients(network).items():
         torch.testing.assert_close(found[name], gradient, atol=1e-5, rtol=1e-3)
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.io.importers.det3d_keys import DET3D, FOREIGN_PARTS
+from perception.io.importers.det3d_keys import DET3D, DET3D_FOCAL, FOREIGN_PARTS
 from perception.io.importers.foreign_config import ForeignConfig, our_names, two
 from perception.io.importers.plan import Plan, configured, refuse_parts
 from perception.io.importers.python_config import read_python_config
@@ -21,6 +21,7 @@ NAMES = (
     "centerpoint-nuscenes-pillars",
     "centerpoint-waymo",
     "centerpoint-waymo-pillars",
+    "focals-centerpoint",
 )
 # As published, where they are not those of the catalogue's entry of that name.
 _FAR = (-80.0, -80.0, -10.0, 80.0, 80.0, 10.0)
@@ -36,14 +37,31 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
     "centerpoint-waymo": {"max_voxels": (150_000, 200_000), "selection": {"peaks": 4096, "centre_range": _FAR}},
     "centerpoint-waymo-pillars": {"max_voxels": (32_000, 60_000), "selection": {"peaks": 4096}},
+    "focals-centerpoint": {**_NUSCENES, "focal": {"merge": "doubled"}},
 }
-WAYMO_FIELDS = {5: ("intensity", "elongation"), 6: ("intensity", "elongation", "time")}
+# Of a point after x y z, by how many values it has in all.
+FIELDS: dict[str, dict[Any, tuple[str, ...]]] = {
+    "waymo": {5: ("intensity", "elongation"), 6: ("intensity", "elongation", "time")},
+    "nuscenes": {5: ("intensity", "time")},
+}
+FOCAL_NOTE = "proposals stay beside background cells as with spconv 2 on CPUs (focal.merge = doubled); on GPUs it varies"
 NOTE = "headings, sizes and the pillars' first layer turned from det3d's convention"
 
 
 def published(name: str) -> Plan:
     """The plan of a checkpoint of the published configuration."""
-    return Plan("det3d", name, configured(name, PUBLISHED.get(name, {}), name), DET3D, notes=(NOTE,))
+    return _plan(name, configured(name, PUBLISHED.get(name, {}), name))
+
+
+def _plan(name: str, config: Any, notes: tuple[str, ...] = ()) -> Plan:
+    focal = name == "focals-centerpoint"
+    return Plan(
+        "det3d",
+        name,
+        config,
+        DET3D_FOCAL if focal else DET3D,
+        notes=(NOTE, *((FOCAL_NOTE,) if focal else ()), *notes),
+    )
 
 
 def plan(
@@ -59,22 +77,22 @@ def plan(
     chosen, values, notes = read_config(ForeignConfig(read_python_config(config), str(config)))
     if name is not None and name != chosen:
         raise PerceptionError(f"{config} describes {chosen}", f"the configuration of {name}", "leave out --model")
-    return Plan("det3d", chosen, configured(chosen, values, str(config)), DET3D, notes=(NOTE, *notes))
+    return _plan(chosen, configured(chosen, values, str(config)), notes)
 
 
 def read_config(source: ForeignConfig) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """Our name, the values of our configuration and what is not as there, of a det3d configuration."""
-    kind = source.expect("model.type", "VoxelNet", "PointPillars")
+    kind = source.expect("model.type", "VoxelNet", "PointPillars", "VoxelFocal")
     pillars = kind == "PointPillars"
     tasks = source.get("model.bbox_head.tasks", source.get("tasks", [])) or []
     heads = source.get("model.bbox_head.common_heads", {}) or {}
-    name = _name(source, pillars, [group["class_names"] for group in tasks])
+    name = _name(source, kind, [group["class_names"] for group in tasks])
     known = entry(name).defaults.tasks
     spelt = [cls for group in known for cls in group]
     values: dict[str, Any] = {
         "tasks": [our_names(group["class_names"], spelt) for group in tasks],
         "velocity": "vel" in heads,
-        "point_fields": _point_fields(source, name),
+        "point_fields": _point_fields(source),
         "point_range": source.numbers("voxel_generator.range", 6),
         "voxel_size": source.numbers("voxel_generator.voxel_size", 3),
         "max_points": source.get("voxel_generator.max_points_in_voxel"),
@@ -85,7 +103,9 @@ def read_config(source: ForeignConfig) -> tuple[str, dict[str, Any], tuple[str, 
         "up_strides": source.get("model.neck.us_layer_strides"),
         "up_filters": source.get("model.neck.us_num_filters"),
     }
-    _check(source, pillars, heads)
+    _check(source, kind, heads)
+    if kind == "VoxelFocal":
+        values["focal"] = _focal_options(source)
     if pillars:
         values |= {"backbone": "hard_pillars", "pillar_channels": source.get("model.reader.num_filters")}
         source.expect("model.reader.pc_range", values["point_range"], default=values["point_range"])
@@ -103,8 +123,10 @@ def _notes(source: ForeignConfig) -> tuple[str, ...]:
     return tuple(note for switch, note in switches.items() if source.get(f"test_cfg.{switch}", False))
 
 
-def _name(source: ForeignConfig, pillars: bool, tasks: list[list[str]]) -> str:
-    waymo = sum(map(len, tasks)) <= 3
+def _name(source: ForeignConfig, kind: Any, tasks: list[list[str]]) -> str:
+    waymo, pillars = sum(map(len, tasks)) <= 3, kind == "PointPillars"
+    if kind == "VoxelFocal":
+        return "focals-centerpoint"
     if waymo:
         return "centerpoint-waymo-pillars" if pillars else "centerpoint-waymo"
     if pillars:
@@ -113,23 +135,42 @@ def _name(source: ForeignConfig, pillars: bool, tasks: list[list[str]]) -> str:
     return "centerpoint-nuscenes-10cm" if coarse else "centerpoint"
 
 
-def _point_fields(source: ForeignConfig, name: str) -> tuple[str, ...]:
+def _point_fields(source: ForeignConfig) -> tuple[str, ...]:
     wide = source.get("model.reader.num_input_features", 5)
-    table = WAYMO_FIELDS if "waymo" in name else {5: ("intensity", "time")}
+    dataset = source.expect("model.bbox_head.dataset", *FIELDS, default="nuscenes")
+    table = FIELDS.get(dataset, {})
     if wide not in table:
         source.refuse(f"model.reader.num_input_features = {wide!r} where points have {' or '.join(map(str, table))}")
     return table.get(wide, ())
 
 
-def _check(source: ForeignConfig, pillars: bool, heads: Mapping[str, Any]) -> None:
-    if pillars:
+def _focal_options(source: ForeignConfig) -> dict[str, Any]:
+    """Of the backbone's options, with the defaults that they have there."""
+    options = "model.backbone."
+    for part in ("model.network2d", "model.fusion"):
+        source.expect(part, None)
+    source.expect(options + "USE_IMG", False, default=False)
+    channels = source.get(options + "ENLARGE_VOXEL_CHANNELS", -1)
+    return {
+        "use_stages": source.get(options + "SPECIAL_CONV_LIST", []),
+        "enlarge": channels if channels and channels > 0 else None,
+        "threshold": source.get(options + "THRESHOLD", 0.5),
+        "top": source.get(options + "TOPK", True),
+        "mask": source.get(options + "MASK_MULTI", True),
+        "merge": "doubled",
+        "supervision": "none" if source.get(options + "SKIP_LOSS", False) else "around",
+    }
+
+
+def _check(source: ForeignConfig, kind: Any, heads: Mapping[str, Any]) -> None:
+    if kind == "PointPillars":
         source.expect("model.reader.type", "PillarFeatureNet")
         source.expect("model.reader.with_distance", False, default=False)
         source.expect("model.reader.virtual", False, default=False)
         source.expect("model.backbone.type", "PointPillarsScatter")
     else:
         source.expect("model.reader.type", "VoxelFeatureExtractorV3")
-        source.expect("model.backbone.type", "SpMiddleResNetFHD")
+        source.expect("model.backbone.type", "SpMiddleResNetFHD" + ("Focal" if kind == "VoxelFocal" else ""))
     source.expect("model.neck.type", "RPN")
     source.expect("model.bbox_head.type", "CenterHead")
     source.expect("model.bbox_head.dcn_head", False, default=False)

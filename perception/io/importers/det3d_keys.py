@@ -74,12 +74,28 @@ DET3D: Rules = (
     (_BRANCH, _branch),
 )
 
+def _focal_part(match: re.Match[str]) -> str:
+    return f"backbone.stage{match[1]}.{match[2]}.spread.{'conv' if match[3] == 'conv' else 'norm'}."
+
+
+# Focals Conv's backbone keeps the parts of a strided convolution in a group of their own, and so counts otherwise.
+DET3D_FOCAL: Rules = (
+    (r"backbone\.(?:conv(?=1\.2)|conv(?=[23]\.3))(\d)\.(\d)\.(conv|bn1)\.", _focal_part),
+    (r"backbone\.conv(\d)\.(\d)\.conv_enlarge\.0\.", r"backbone.stage\1.\2.enlarge.conv."),
+    (r"backbone\.conv(\d)\.(\d)\.conv_enlarge\.1\.", r"backbone.stage\1.\2.enlarge.norm."),
+    (r"backbone\.conv(\d)\.(\d)\.conv_imp\.", r"backbone.stage\1.\2.importance."),
+    (r"backbone\.conv([234])\.0\.0\.", r"backbone.stage\1.0.conv."),
+    (r"backbone\.conv([234])\.0\.1\.", r"backbone.stage\1.0.norm."),
+    (
+        r"backbone\.conv([234])\.(\d)\.(conv|bn)([12])\.",
+        lambda m: f"backbone.stage{m[1]}.{m[2]}.{_half(m[3], m[4])}.",
+    ),
+    *DET3D,
+)
+
 FOREIGN_PARTS = (
     (r"bbox_head\.tasks\.\d+\.(feature_adapt|cls_head|task_head)", "a head with deformable convolutions (dcn_head)"),
     (r"(roi_head|second_stage|single_det)\.", "a second stage"),
-    (
-        r"backbone\.(conv_focal|semseg|conv\d\.\d\.conv_imp)",
-        "det3d's Focals Conv, whose voxels may lie twice in a cell",
-    ),
+    (r"(backbone\.(conv_focal|semseg)|network2d\.|fusion\.)", "det3d's Focals Conv with images of six cameras"),
 )
 """Parts of det3d's models that nothing in our catalogue computes."""

@@ -10,7 +10,16 @@ from typing import Any
 
 from torch import Tensor
 
-from perception.io.importers import det3d, hotformerloc, minkloc, mmdet3d, openpcdet_plan, opensceneflow, segmentanytree
+from perception.io.importers import (
+    det3d,
+    hotformerloc,
+    minkloc,
+    mmdet3d,
+    openpcdet_plan,
+    opensceneflow,
+    segmentanytree,
+    treelearn,
+)
 from perception.io.importers.hotformerloc_keys import HOTFORMERLOC
 from perception.io.importers.openpcdet_keys import RULES
 from perception.io.importers.plan import Plan
@@ -53,6 +62,11 @@ def _tree_plans() -> Iterator[Plan]:
         yield Plan("segmentanytree", name, entry(name).defaults, SEGMENTANYTREE, lambda key: bool(UNUSED.match(key)))
 
 
+def _treelearn_plans() -> Iterator[Plan]:
+    for name in treelearn.NAMES:
+        yield Plan("treelearn", name, entry(name).defaults, treelearn.TREELEARN)
+
+
 FAMILIES: dict[str, Family] = {
     "mmdet3d": Family(
         mmdet3d.plan,
@@ -79,6 +93,9 @@ FAMILIES: dict[str, Family] = {
         hotformerloc.plan, r"backbone\.backbone\.(octf|hotf)_stage\.", _place_plans, names_models=True
     ),
     "minkloc": Family(minkloc.plan, r"backbone\.conv0\.kernel", _minkloc_plans, names_models=True),
+    "treelearn": Family(
+        treelearn.plan, r"(input_conv\.0\.|unet\.(u\.)*blocks(_tail)?\.)", _treelearn_plans, names_models=True
+    ),
     "segmentanytree": Family(
         segmentanytree.plan, r"(Backbone\.(down|up)_modules|ScorerUnet)\.", _tree_plans, names_models=True
     ),

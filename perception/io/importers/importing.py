@@ -9,13 +9,16 @@ from pathlib import Path
 
 from torch import Tensor
 
+from perception.config import merge, read_yaml
 from perception.errors import PerceptionError
 from perception.io.importers.checkpoint import Checkpoint, open_checkpoint
 from perception.io.importers.conversion import ImportReport
 from perception.io.importers.families import FAMILIES, family_of
 from perception.io.importers.mmdet3d import configures_itself
+from perception.io.importers.openpcdet_yaml import is_openpcdet
 from perception.io.importers.plan import Plan
 from perception.io.importers.recognise import Likeness, compare, likenesses, unknown_family
+from perception.models.catalogue import entry
 from perception.models.model import Model
 
 HEADS = re.compile(r"head\.(tasks\.\d+\.heatmap|score|residual|direction|heatmap|class_encoding|branches\.score)\b")
@@ -42,6 +45,7 @@ def import_checkpoint(
     """
     if family is not None and family not in FAMILIES:
         raise PerceptionError(f"--from {family}", f"one of {', '.join(FAMILIES)}")
+    _check_words(name, None if config is None else Path(config))
     checkpoint = open_checkpoint(path)
     where = str(checkpoint.path)
     found = family_of(checkpoint.tensors)
@@ -55,12 +59,22 @@ def import_checkpoint(
     if name is None and config is None and not told:
         raise _which_model(family, checkpoint)
     plan = _plan(family, checkpoint, name, None if config is None else Path(config))
-    model = plan.make()
+    model = _make(plan, where)
     try:
         report = plan.load(model, checkpoint.tensors, where)
     except PerceptionError as error:
         raise _explained(error, plan, checkpoint.tensors) from None
     return Imported(model.eval(), plan.name, family, report)
+
+
+def _check_words(name: str | None, config: Path | None) -> None:
+    """Misspelt names and keys are told before a large file is read."""
+    if name is not None:
+        entry(name)
+    if config is not None and config.suffix != ".py":
+        values = read_yaml(config)
+        if name is not None and not is_openpcdet(values):
+            merge(entry(name).defaults, values, str(config))
 
 
 def _plan(family: str, checkpoint: Checkpoint, name: str | None, config: Path | None) -> Plan:
@@ -71,6 +85,17 @@ def _plan(family: str, checkpoint: Checkpoint, name: str | None, config: Path | 
         raise PerceptionError(
             f"{config or where}: the configuration cannot be understood ({type(error).__name__}: {error})",
             f"a configuration as {family} writes it",
+        ) from None
+
+
+def _make(plan: Plan, where: str) -> Model:
+    try:
+        return plan.make()
+    except (RuntimeError, TypeError, ValueError, ArithmeticError, IndexError) as error:
+        raise PerceptionError(
+            f"{where}: its configuration makes no {plan.name}: {str(error).splitlines()[0]}",
+            "sizes that fit together",
+            "`perception models NAME` shows a configuration that does",
         ) from None
 
 

@@ -11,7 +11,6 @@ from perception.io.importers.foreign_config import ForeignConfig, our_names, two
 from perception.models.detector import KITTI_CLASSES
 
 KITTI_ORDER = ("Pedestrian", "Cyclist", "Car")
-FIELDS = {3: (), 4: ("intensity",), 5: ("intensity", "time")}
 HEAD = "model.bbox_head."
 GENERATOR = HEAD + "anchor_generator."
 
@@ -54,15 +53,22 @@ def voxel_values(source: ForeignConfig, pillars: bool) -> dict[str, Any]:
     }
 
 
+def point_fields(source: ForeignConfig, wide: Any) -> tuple[str, ...]:
+    """Names of a point's ``wide`` values after x y z; the fifth is Waymo's elongation, elsewhere the sweep's time."""
+    fifth = "elongation" if source.get("dataset_type", "") == "WaymoDataset" else "time"
+    table: dict[Any, tuple[str, ...]] = {3: (), 4: ("intensity",), 5: ("intensity", fifth)}
+    if wide not in table:
+        source.refuse(f"{wide} values a point")
+    return table.get(wide, ())
+
+
 def anchor_values(source: ForeignConfig) -> AnchorModel:
     pillars = source.get("model.middle_encoder.type", "") == "PointPillarsScatter"
     values = voxel_values(source, pillars)
     encoder = "model.voxel_encoder."
     kind = source.expect(encoder + "type", *(("PillarFeatureNet",) if pillars else ("HardSimpleVFE",)))
     wide = source.get(encoder + "in_channels" if pillars else "model.middle_encoder.in_channels", 4)
-    values["point_fields"] = FIELDS.get(wide, ())
-    if wide not in FIELDS:
-        source.refuse(f"{wide} values a point")
+    values["point_fields"] = point_fields(source, wide)
     if kind == "PillarFeatureNet":
         values["encoder_channels"] = _single(source, encoder + "feat_channels")
         source.expect(encoder + "with_distance", False, default=False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perception.io.importers.foreign_config import ForeignConfig, our_names
-from perception.io.importers.mmdet3d_anchors import FIELDS, voxel_values
+from perception.io.importers.mmdet3d_anchors import point_fields, voxel_values
 from perception.models.catalogue import entry
 
 HEAD = "model.pts_bbox_head."
@@ -57,9 +57,7 @@ def _encoder(source: ForeignConfig, pillars: bool, values: dict[str, Any]) -> bo
     encoder, middle = "model.pts_voxel_encoder.", "model.pts_middle_encoder."
     source.expect(encoder + "type", "PillarFeatureNet" if pillars else "HardSimpleVFE")
     wide = source.get(encoder + ("in_channels" if pillars else "num_features"), 4)
-    values["point_fields"] = FIELDS.get(wide, ())
-    if wide not in FIELDS:
-        source.refuse(f"{wide} values a point")
+    values["point_fields"] = point_fields(source, wide)
     if pillars:
         values |= {"backbone": "hard_pillars", "pillar_channels": source.get(encoder + "feat_channels", (64,))}
         source.expect(encoder + "with_distance", False, default=False)

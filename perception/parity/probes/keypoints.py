@@ -13,7 +13,7 @@ from perception.losses.keypoints import SEEN
 from perception.models.voxelkp import VoxelKP
 from perception.parity.checks import Check
 from perception.parity.matching import twins
-from perception.parity.probes.centre import CentreSuppression, candidates
+from perception.parity.probes.centre import CentreSuppression
 from perception.parity.stages import Stage
 from perception.results import Skeletons
 
@@ -31,11 +31,14 @@ class KeypointProbe(CentreSuppression):
     ) -> dict[str, Stage]:
         x = predictions.features
         head = torch.cat([model.head.everywhere(x), predictions.heatmap], 1)
-        return {"head.0": Stage(head.numpy(), x.coordinates.numpy()), **candidates(model, predictions, x.sites.batch_size)}
+        found = {"head.0": Stage(head.numpy(), x.coordinates.numpy())}
+        for sample in range(x.sites.batch_size):
+            (peaks,) = model.head.peaks(predictions, sample, model.config.selection)
+            rows = torch.cat([peaks.boxes[:, :7], peaks.scores[:, None], peaks.labels[:, None].float()], 1)
+            found[f"candidates {sample}"] = Stage(rows.numpy())
+        return found
 
-    def final(
-        self, sample: int, result: Skeletons, stored: Mapping[str, np.ndarray]
-    ) -> Iterator[Check]:
+    def final(self, sample: int, result: Skeletons, stored: Mapping[str, np.ndarray]) -> Iterator[Check]:
         """Joints of the stored people whose box has a twin among ours; raw levels of visibility, not clamped."""
         name = f"final{sample}"
         keys = (f"{name}/pred_kps", f"{name}/pred_kps_vis")
@@ -51,4 +54,3 @@ class KeypointProbe(CentreSuppression):
             holds = difference <= limit and found.any() == (len(boxes) > 0)
             note = f"of {int(found.sum())} people"
             yield Check(key, holds, difference, limit, theirs.size, note, (key,))
-

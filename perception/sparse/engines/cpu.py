@@ -14,6 +14,7 @@ from torch import Tensor
 from perception.sparse.engines.cpu_kernels import multiply, outer, pack, padded
 from perception.sparse.engines.cpu_tiles import ROWS
 from perception.sparse.engines.gradients import Loops, differentiable
+from perception.sparse.engines.pages import empty
 from perception.sparse.pairs import ROWS_A_BLOCK, BlockedPairs
 from perception.sparse.table import NeighbourTable
 from perception.threads import fair, run_shares
@@ -73,12 +74,15 @@ def _product(
     width, kind = padded(columns), source.dtype
     factor = np.ones(columns, kind) if scale is None else as_array(scale).astype(kind, copy=False)
     packed = np.empty((kernel, depth * width), kind)
-    pack(given, factor, packed)
+    taps = np.arange(kernel)[::order].copy()
+    # A grid of one layer meets a third of a cube's taps; the others' weights are not even read.
+    met = np.flatnonzero(pairs.pairs_a_tap)[[0, -1]] if pairs.pairs_a_tap.any() else np.zeros(2, np.int64)
+    met = np.sort(taps[met])
+    pack(given[met[0] : met[1] + 1], factor, packed[met[0] : met[1] + 1])
     start = np.zeros(width, kind)
     if shift is not None:
         start[:columns] = as_array(shift)
-    taps = np.arange(kernel)[::order].copy()
-    target = torch.empty((outputs + 1, width), dtype=torch.from_numpy(source).dtype)
+    target = empty((outputs + 1, width), torch.from_numpy(source).dtype)
     target[outputs] = 0
     y = target.numpy()
     work = pairs.work * (depth * width)
