@@ -6,6 +6,7 @@ In spconv's dialect: kernels of 2 with stride 2 down, and back up to exactly the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class PreactivatedUNet(nn.Module):
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
         self.levels = nn.ModuleList(nn.Sequential(*(PreactivatedBlock(c, c) for _ in range(2))) for c in channels)
-        steps = [Step(fine, coarse) for fine, coarse in zip(channels, channels[1:])]
+        steps = [Step(fine, coarse) for fine, coarse in pairwise(channels)]
         self.steps: Sequence[Step] = nn.ModuleList(steps)  # type: ignore[assignment]
 
     def forward(self, x: SparseTensor) -> SparseTensor:

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from perception.commands.inputs import Input, find_inputs, output_folder
 from perception.commands.scan_jobs import device_of
+from perception.datasets.rigid import inverse
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.io.flow import write_flow
@@ -111,7 +112,7 @@ class FlowJob:
                 "a pose for every scan, or times in both",
                 "give the scans that the poses belong to",
             )
-        return np.linalg.inv(after @ self.mounting) @ before @ self.mounting
+        return inverse(after @ self.mounting) @ before @ self.mounting
 
 
 def run(options: argparse.Namespace) -> int:

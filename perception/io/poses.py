@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,13 +119,10 @@ def _from_array(path: Path) -> np.ndarray:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise PerceptionError(f"{path} cannot be read: {error}", FORMATS) from None
-    if values.ndim == 2:
-        values = values[None] if values.shape in ((4, 4), (3, 4)) else values.reshape(len(values), -1, 4)
-    if values.ndim != 3 or values.shape[1:] not in ((4, 4), (3, 4)) or values.dtype.kind not in "fiu":
+    if values.shape in ((4, 4), (3, 4)):
+        values = values[None]
+    elif values.ndim == 2 and values.shape[1] in (12, 16):
+        values = values.reshape(len(values), -1, 4)
+    if values.ndim != 3 or not len(values) or values.shape[1:] not in ((4, 4), (3, 4)) or values.dtype.kind not in "fiu":
         raise PerceptionError(f"{path} holds {values.dtype} of shape {values.shape}", FORMATS)
     return np.stack([pose_of(pose, f"{path}, pose {i}") for i, pose in enumerate(values, 1)])
-
-
-def motions_between(poses: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """For each pair of neighbours the motion (4, 4) from the first's frame to the second's."""
-    return [np.linalg.inv(after) @ before for before, after in zip(poses, poses[1:])]

@@ -166,7 +166,7 @@ MODELS: dict[str, Entry] = {
         FocalsCenterPoint,
         FocalsCenterPointConfig(),
         "detection",
-        "CenterPoint with focal convolutions (CVPR 2022): important voxels of 0.075 m grow; nuScenes classes, velocities",
+        "CenterPoint with focal convolutions (CVPR 2022): important voxels grow; nuScenes classes, velocities",
         {"det3d": "SpMiddleResNetFHDFocal with USE_IMG=False"},
     ),
     "focals-centerpoint-waymo": Entry(

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from perception.errors import PerceptionError
+from perception.flow_pipeline import perceive_flow
 from perception.models.catalogue import MODELS
+from perception.models.flow_model import FlowModel
 from perception.models.loading import load_with_header, shipped_weights
-from perception.pipeline import perceive
 from perception.results import SceneFlow
 from perception.scan_pair import ScanPair
 from perception.scene_flow.ground import pair_with_ground
@@ -47,7 +48,7 @@ def flow_method(name: str, device: torch.device | str = "cpu") -> FlowMethod:
             f"train it (tools/train.py) or import a checkpoint (perception import FILE --model {name})",
         )
     model, header = load_with_header(name, device)
-    if model.task != "flow":
+    if not isinstance(model, FlowModel):
         raise PerceptionError(
             f"{name} is a model for {model.task}",
             f"a model for scene flow, or one of {', '.join(BASELINES)}",
@@ -55,9 +56,7 @@ def flow_method(name: str, device: torch.device | str = "cpu") -> FlowMethod:
         )
 
     def call(pair: ScanPair) -> SceneFlow:
-        (found,) = perceive(model, [pair])  # type: ignore[list-item]  # models of flow take pairs
-        assert isinstance(found, SceneFlow)
-        return found
+        return perceive_flow(model, [pair])[0]
 
     return FlowMethod(header.model, call, header.card.trained_on)
 

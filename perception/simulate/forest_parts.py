@@ -20,9 +20,9 @@ class Parts:
     """P solids. ``kind`` WOOD or FOLIAGE.
 
     ``shape`` (P, 12) float32: of wood the two ends (3 + 3) and the radii there (2), metres; of foliage the centre (3)
-    and the rows of the matrix (9) that makes the ellipsoid about it the unit sphere. ``low`` and ``high`` (P, 3) enclose
-    it. ``tree`` the number of its tree, from 1, or 0; ``semantic`` the class of its points; ``reflectance`` in [0, 1];
-    ``extinction`` of foliage in 1/m.
+    and the rows of the matrix (9) that makes the ellipsoid about it the unit sphere. ``low`` and ``high`` (P, 3)
+    enclose it. ``tree`` the number of its tree, from 1, or 0; ``semantic`` the class of its points; ``reflectance`` in
+    [0, 1]; ``extinction`` of foliage in 1/m.
     """
 
     kind: np.ndarray

@@ -13,9 +13,9 @@ from perception.simulate.forest_terrain import Terrain
 
 @dataclass(frozen=True)
 class Beam:
-    """``width`` metres where it leaves and ``divergence`` metres a metre; foliage takes a share between ``taken`` of its
-    energy; a return below ``weakest`` (1: all of a white wall) is lost, as is one less than ``separation`` metres behind
-    another; ``most`` returns a pulse; ``noise`` one sigma of the range, ``near`` and ``far`` ranges in metres."""
+    """``width`` metres where it leaves and ``divergence`` metres a metre; foliage takes a share between ``taken`` of
+    its energy; a return below ``weakest`` (1: all of a white wall) is lost, as is one less than ``separation`` metres
+    behind another; ``most`` returns a pulse; ``noise`` one sigma of the range, ``near`` and ``far`` ranges, m."""
 
     width: float
     divergence: float
@@ -30,7 +30,7 @@ class Beam:
 
 @dataclass(frozen=True, eq=False)
 class ForestRays:
-    """``origins``, unit ``directions`` (R, 3) float32, ``time`` (R,) seconds, ``source`` (R,) flight line or station."""
+    """``origins``, unit ``directions`` (R, 3) float32, ``time`` (R,) seconds, ``source`` (R,) line or station."""
 
     origins: np.ndarray
     directions: np.ndarray

@@ -97,6 +97,9 @@ def _conifer(stem: Stem, detail: float, rng: np.random.Generator) -> Parts:
         reach = stem.crown_radius * np.sqrt(np.clip(1 - ((share - 0.35) / 0.66) ** 2, 0.03, 1))
         rise = np.radians(5 + 50 * share)
     reach = reach * (0.72 + 0.36 * rng.random(count))
+    if form == UMBRELLA:  # the ends make a dome
+        dome = stem.height - 0.3 * length * (reach / stem.crown_radius) ** 2 - 0.2 * reach
+        rise = np.minimum(rise, np.arctan2(dome - z, reach))
     heading = np.stack([np.cos(azimuth) * np.cos(rise), np.sin(azimuth) * np.cos(rise), np.sin(rise)], -1)
     start = stem.axis(z)
     span = reach / np.maximum(np.cos(rise), 0.5)

@@ -49,7 +49,8 @@ HDL64 = Lidar(tuple(2.0 - i / 3 for i in range(32)) + tuple(-8.83 - i / 2 for i 
 HDL32 = Lidar(tuple(10.67 - i * 4 / 3 for i in range(32)), azimuth_step=0.332, height=1.84, reach=70.0)
 
 # Waymo Open Dataset (Sun et al. 2020, table 2): the top lidar sees from -17.6 to +2.4 degrees, 75 m far, in range
-# images of 64 rows and 2650 columns; its rows stand closer near the horizon. Steps from 0.2 to 0.435 degrees have that sum.
+# images of 64 rows and 2650 columns; its rows stand closer near the horizon. Steps from 0.2
+# to 0.435 degrees have that sum.
 WAYMO_TOP = Lidar(
     tuple(2.4 - 0.2 * i - (0.435 - 0.2) / 62 * i * (i - 1) / 2 for i in range(64)),
     azimuth_step=360 / 2650, height=2.18, reach=75.0,

@@ -1,12 +1,14 @@
 """Growth where a proposal for a background cell does not meet it: the form of Focals Conv's second published code.
 
-There the cell has two rows in the convolution that follows: the proposal's, with zeros, and the background's. The strided
-convolution after that adds up what both became, so their activated sum in one row is the same to it, and no cell is
-listed twice here. Which neighbours each row exchanges features with is up to the convolution of that code, spconv,
-whose table of cells knows one row of each: on GPUs either may be that row. Here it is as spconv 2.3.8 does on a CPU:
-the table knows the proposal; a row finds its later neighbours in the table, and answers to those that find it. So the
-proposal's row misses its own features and those of later background cells that are doubled too, and the background's row
-has its own and those of later cells.
+There the cell has two rows in the convolution that follows: the proposal's, with zeros, and the background's. The
+strided convolution after that adds up what both became, so their activated sum in one row is the same to it, and no
+cell is listed twice here.
+
+Which neighbours each row exchanges features with is up to the convolution of that code, spconv, whose table of cells
+knows one row of each: on GPUs either may be that row. Here it is as spconv 2.3.8 does on a CPU: the table knows the
+proposal; a row finds its later neighbours in the table, and both exchange. So the proposal's row misses its own
+features and those of later doubled cells, and the background's row has its own and those of later cells not doubled.
+Where first cells of an axis are occupied, that code adds up different cells as ``Merge`` says: here they stay apart.
 """
 
 from __future__ import annotations

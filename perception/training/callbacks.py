@@ -12,9 +12,10 @@ import torch
 from lightning.pytorch import Callback, Trainer
 
 from perception.errors import PerceptionError
+from perception.flow_pipeline import perceive_flow
 from perception.io.weights import Card, save_weights
 from perception.pipeline import perceive
-from perception.results import SceneFlow, Skeletons
+from perception.results import Skeletons
 from perception.training.data import Augmented
 from perception.training.module import DetectionTraining
 from perception.view.birds_eye import birds_eye
@@ -170,11 +171,10 @@ class Pictures(Callback):
 
     def _flow(self, model: Any, training: bool, sample: Any, epoch: int) -> None:
         try:
-            found = perceive(model, [sample.pair])[0]
+            found = perceive_flow(model, [sample.pair])[0]
         finally:
             model.train(training)
         path = self.folder / f"epoch_{epoch:03d}.png"
-        assert isinstance(found, SceneFlow)
         flow_picture(sample.pair, found, path, seconds=sample.seconds, title=f"{sample.identifier}, epoch {epoch}")
 
 

@@ -96,7 +96,7 @@ def stem_at_breast_height(xy: np.ndarray, above: np.ndarray) -> Circle | None:
 
 
 def _foot(xyz: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Without a stem: the middle of what is below 3 m, if that is narrow, or else what the highest tenth stands over."""
+    """Without a stem: the middle of what is below 3 m, if that is narrow; else what the highest tenth stands over."""
     low = xyz[above <= 3.0, :2]
     if len(low) >= 3 and (low.max(0) - low.min(0)).max() < 1.5:
         foot: np.ndarray = low.mean(0)

@@ -62,6 +62,6 @@ def squares(xy: np.ndarray, inner: float, margin: float, step: float) -> Iterato
             corner = np.array([x, y]) * step
             ends = np.searchsorted(xy[strip, 0], [corner[0] - margin, corner[0] + inner + margin])
             rows = np.sort(strip[slice(*ends)])
-            inside = ((xy[rows] >= corner) & (xy[rows] < corner + inner)).all(1)
+            inside = np.all((xy[rows] >= corner) & (xy[rows] < corner + inner), axis=1)
             if inside.any():
                 yield rows, inside

@@ -57,7 +57,8 @@ def fit_circle(
         near = np.abs(np.linalg.norm(points - centre, axis=1) - radius) <= tolerance
     angle = np.arctan2(*(points[near] - centre).T[::-1])
     arc = len(np.unique(np.floor((angle + np.pi) / (2 * np.pi) * 24).astype(int) % 24)) / 24
-    return Circle(*(centre + middle).tolist(), float(radius), float(near.mean()), arc)
+    x, y = centre + middle
+    return Circle(float(x), float(y), float(radius), float(near.mean()), arc)
 
 
 def least_squares_circle(xy: np.ndarray) -> tuple[np.ndarray, float] | None:

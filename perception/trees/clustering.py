@@ -1,13 +1,14 @@
 """Points that hang together: all within a radius of one another, one after the other (region growing).
 
 PointGroup (Jiang et al., CVPR 2020, algorithm 1) grows its proposals so. Its published code looks at no more than some
-neighbours of each point, which makes the answer depend on the order of points: ``official_grow_regions`` does as it does,
-``grow_regions`` gives the whole components.
+neighbours of each point, which makes the answer depend on the order of points: ``official_grow_regions`` does as
+it does, ``grow_regions`` gives the whole components.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -16,6 +17,8 @@ from scipy.spatial import cKDTree
 
 from perception.compiled import compiled
 from perception.trees.cells import Cells, sort_into_cells
+
+Find = Callable[[np.ndarray], np.ndarray]
 
 
 def grow_regions(points: np.ndarray, group: np.ndarray, radius: float, least: int) -> np.ndarray:
@@ -59,7 +62,7 @@ def connected_reference(points: np.ndarray, radius: float) -> np.ndarray:
     return _numbered(connected_components(graph, directed=False)[1])
 
 
-def _by_group(points, group, least, find):  # type: ignore[no-untyped-def]
+def _by_group(points: np.ndarray, group: np.ndarray, least: int, find: Find) -> np.ndarray:
     labels = np.full(len(points), -1, np.int64)
     total = 0
     for number in np.unique(group):

@@ -1,4 +1,4 @@
-"""TreeLearn's grouping: points shifted to the foot of their trees, as seen from above (Henrich et al. 2024, section 3)."""
+"""TreeLearn's grouping: points shifted to the feet of their trees, seen from above (Henrich et al. 2024, section 3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trees in airborne lidar by their spacing, from the highest point down (Li, Guo, Jakubowski & Kelly, PE&RS 78(1), 2012).
+"""Trees in airborne lidar by their spacing, from the highest point down (Li et al., PE&RS 78(1), 2012).
 
 The highest point left is a top; every lower one joins its tree or the rest by which is nearer, seen from above; the
 rest is searched again.

@@ -173,8 +173,8 @@ def _push(heap: list, item: tuple) -> None:
 
 
 @compiled
-def _pop(heap: list):  # type: ignore[no-untyped-def]
-    best = heap[0]
+def _pop(heap: list) -> tuple:
+    best: tuple = heap[0]
     last = heap.pop()
     size = len(heap)
     if size:

@@ -101,5 +101,6 @@ def _draw(axes: Axes, flat: np.ndarray, nearness: np.ndarray, colour: np.ndarray
     order = np.argsort(nearness, kind="stable")
     column, row = place[order].T
     image[row, column] = np.insert(colour[order], 3, 255, axis=1)
-    bounds = (low[0], low[0] + shape[1] * step, low[1], low[1] + shape[0] * step)
-    axes.imshow(image, extent=tuple(map(float, bounds)), origin="lower", interpolation="nearest")
+    left, bottom = low.tolist()
+    bounds = (left, left + float(shape[1] * step), bottom, bottom + float(shape[0] * step))
+    axes.imshow(image, extent=bounds, origin="lower", interpolation="nearest")

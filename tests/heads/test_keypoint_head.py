@@ -94,3 +94,13 @@ def test_people_in_use_equal_those_in_training(head: KeypointHead, features: Spa
         assert len(first) > 10
         torch.testing.assert_close(first.keypoints, second.keypoints, atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(first.visibility, second.visibility, atol=1e-4, rtol=1e-4)
+
+
+def test_validation_has_the_loss_of_training(head: KeypointHead, features: SparseTensor) -> None:
+    """Without gradients only the rows of people are computed."""
+    head.eval()
+    everything = head.loss(head(features), *truth(), KeypointLossWeights())
+    with torch.no_grad():
+        few = head.loss(head(features), *truth(), KeypointLossWeights())
+    for name, value in everything.items():
+        torch.testing.assert_close(few[name], value.detach(), atol=1e-4, rtol=1e-4)

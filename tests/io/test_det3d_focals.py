@@ -1,9 +1,9 @@
 """Focals Conv in det3d's form, lidar alone: its own modules' numbers, stored, against ours.
 
-The arrays come from the modules of dvlab-research/FocalsConv's CenterPoint (reader, backbone, neck) with spconv 2.3.8 on
-the CPU, one thread, on the points and weights of ``foreign_weights``; sorts were stable. Features of rows in one cell are
-added up. ``recipe`` is what the authors gave for lidar alone, where proposals and background cells lie in one cell;
-``foreground`` has no background, and so no such cells.
+The arrays come from the modules of dvlab-research/FocalsConv's CenterPoint (reader, backbone, neck) with spconv 2.3.8
+on the CPU, one thread, on the points and weights of ``foreign_weights``; sorts were stable. Features of rows in one
+cell are added up. ``recipe`` is what the authors gave for lidar alone, where proposals and background cells lie in one
+cell; ``foreground`` has no background, and so no such cells.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import torch
 from foreign_weights import cloud, drawn, stored_keys
 from torch import Tensor
 
+from perception.backbones.focal import importances
 from perception.errors import PerceptionError
 from perception.io.importers.det3d import plan, read_config
 from perception.io.importers.foreign_config import ForeignConfig
 from perception.losses.objectness import objectness_loss
-from perception.backbones.focal import importances
 from perception.points import PointBatch
 from perception.sparse import SparseTensor
 from perception.sparse.growth import Merge

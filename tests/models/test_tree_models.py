@@ -58,7 +58,7 @@ def forest(count: int, seed: int = 0) -> PointCloud:
     xyz[stem] = np.column_stack([places[stem] + round_[stem, :2] * 0.1, generator.uniform(0, 5, stem.sum())])
     ground = tree == 4
     xyz[ground] = np.column_stack([generator.uniform(-2, 8, (ground.sum(), 2)), np.zeros(ground.sum())])
-    return PointCloud(xyz + [3, -8, 40], {"tree": np.where(ground, 0, tree + 1)})
+    return PointCloud(xyz + np.array([3, -8, 40]), {"tree": np.where(ground, 0, tree + 1)})
 
 
 def truth(cloud: PointCloud) -> TreeTruth:

@@ -99,7 +99,9 @@ def test_doubled_are_the_proposed_cells_of_the_background() -> None:
     growth = grow(x.sites, split, p[:, :-1], 3, 0.5, "doubled")
     proposed = set(map(tuple, propose(x.sites, split, p[:, :-1], 3, 0.5).cells.tolist()))
     background = set(split[1].tolist())
-    wanted = [row for row, cell in enumerate(map(tuple, x.coordinates.tolist())) if row in background and cell in proposed]
+    wanted = [
+        row for row, cell in enumerate(map(tuple, x.coordinates.tolist())) if row in background and cell in proposed
+    ]
     assert growth.doubled is not None
     assert growth.doubled.tolist() == wanted
     assert len(wanted) > 5

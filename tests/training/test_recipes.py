@@ -8,7 +8,7 @@ import pytest
 
 from perception.training.settings import model_settings, read_experiment
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs" / "detection").glob("*.yaml"))
+RECIPES = sorted((Path(__file__).resolve().parents[2] / "configs").glob("*/*.yaml"))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

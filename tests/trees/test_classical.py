@@ -147,12 +147,12 @@ def test_circles_are_found_among_strays(strays: float) -> None:
     angle = generator.uniform(0, 2 * np.pi, 200)
     ring = np.column_stack([np.cos(angle), np.sin(angle)]) * (0.15 + generator.normal(0, 0.004, 200))[:, None]
     others = generator.uniform(-0.5, 0.5, (int(200 * strays), 2))
-    found = fit_circle(np.concatenate([ring, others]) + [470_000, 3_810_000])
+    found = fit_circle(np.concatenate([ring, others]) + np.array([470_000, 3_810_000]))
     assert found is not None
     assert found.sound
     assert abs(found.radius - 0.15) < 0.003
     assert abs(found.x - 470_000) < 0.003
-    again = fit_circle(np.concatenate([others, ring[::-1]]) + [470_000, 3_810_000])
+    again = fit_circle(np.concatenate([others, ring[::-1]]) + np.array([470_000, 3_810_000]))
     assert again is not None
     assert abs(again.radius - found.radius) < 1e-9
 

@@ -95,7 +95,7 @@ def test_nothing_to_merge() -> None:
 
 
 def test_cylinders_cover_every_point() -> None:
-    xy = np.random.default_rng(0).uniform(-30, 50, (3000, 2)) + [5e5, 6e6]
+    xy = np.random.default_rng(0).uniform(-30, 50, (3000, 2)) + np.array([5e5, 6e6])
     for official in (False, True):
         parts = list(cylinders(xy, 8.0, 8.0, official))
         assert np.array_equal(np.unique(np.concatenate(parts)), np.arange(3000))

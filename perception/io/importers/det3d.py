@@ -44,7 +44,7 @@ FIELDS: dict[str, dict[Any, tuple[str, ...]]] = {
     "waymo": {5: ("intensity", "elongation"), 6: ("intensity", "elongation", "time")},
     "nuscenes": {5: ("intensity", "time")},
 }
-FOCAL_NOTE = "proposals stay beside background cells as with spconv 2 on CPUs (focal.merge = doubled); on GPUs it varies"
+FOCAL_NOTE = "proposals beside background cells as in spconv 2 on CPUs, on GPUs it varies (focal.merge = doubled)"
 NOTE = "headings, sizes and the pillars' first layer turned from det3d's convention"
 
 

@@ -74,6 +74,7 @@ DET3D: Rules = (
     (_BRANCH, _branch),
 )
 
+
 def _focal_part(match: re.Match[str]) -> str:
     return f"backbone.stage{match[1]}.{match[2]}.spread.{'conv' if match[3] == 'conv' else 'norm'}."
 
