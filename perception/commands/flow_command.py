@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -148,10 +149,14 @@ def _outcomes(
     job: FlowJob, waiting: Sequence[PairJob], errors: Console
 ) -> Iterator[tuple[PairJob, str | PerceptionError]]:
     for pair in track(waiting, "flow", console=errors, disable=len(waiting) < 2 or not errors.is_terminal):
-        try:
-            yield pair, job.run(pair)
-        except PerceptionError as error:
-            yield pair, error
+        yield pair, _outcome(job, pair)
+
+
+def _outcome(job: FlowJob, pair: PairJob) -> str | PerceptionError:
+    try:
+        return job.run(pair)
+    except PerceptionError as error:
+        return error
 
 
 def _scans(arguments: Sequence[str]) -> list[Input]:
@@ -176,7 +181,7 @@ def _jobs(items: Sequence[Input], options: argparse.Namespace) -> list[PairJob]:
     output_folder(options.out)
     return [
         PairJob(first, second, (number, number + 1), options.out / f"{first.name}.npz")
-        for number, (first, second) in enumerate(zip(items, items[1:]))
+        for number, (first, second) in enumerate(itertools.pairwise(items))
     ]
 
 

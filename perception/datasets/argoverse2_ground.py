@@ -47,7 +47,9 @@ class HeightMap:
 def read_height_map(log: str | Path) -> HeightMap | None:
     """The height map in a log's folder, None where there is none; PerceptionError where it is damaged."""
     folder = Path(log) / "map"
-    rasters, placements = (sorted(folder.glob(f"*{end}")) for end in ("_ground_height_surface____*.npy", "_Sim2_city.json"))
+    rasters, placements = (
+        sorted(folder.glob(f"*{end}")) for end in ("_ground_height_surface____*.npy", "_Sim2_city.json")
+    )
     if not rasters or not placements:
         return None
     try:

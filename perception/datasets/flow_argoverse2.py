@@ -1,4 +1,4 @@
-"""Scene flow of Argoverse 2 sensor logs: neighbouring annotated sweeps, labels from their boxes, ground from the map."""
+"""Scene flow of Argoverse 2 sensor logs: neighbouring annotated sweeps, labels of their boxes, ground of the map."""
 
 from __future__ import annotations
 

@@ -38,7 +38,8 @@ class FlowAugmentConfig:
         shares = (self.flip_x, self.flip_y, self.height_share)
         if not all(0 <= share <= 1 for share in shares) or self.jitter < 0 or self.jitter_most <= 0:
             raise PerceptionError(
-                f"flow_augment: probabilities {shares}, jitter {self.jitter}", "probabilities from 0 to 1, metres from 0"
+                f"flow_augment: probabilities {shares}, jitter {self.jitter}",
+                "shares from 0 to 1, metres from 0",
             )
         for name in ("rotation", "height"):
             low, high = getattr(self, name)

@@ -37,13 +37,13 @@ def box_labels(pair: ScanPair, first: Objects, second: Objects, dilation: float 
     inside = points_in_boxes(torch.from_numpy(xyz), torch.from_numpy(wider)).numpy()
     known = partner >= 0
     box, mover = _last(inside), _last(inside & known)
-    valid = ~(inside & ~known).any(1)
+    valid = np.asarray(~(inside & ~known).any(1))
     flow, rows = ego.copy(), mover >= 0
     motions = box_poses(later)[partner] @ np.stack([inverse(p) for p in box_poses(boxes)]) if len(later) else None
     if motions is not None and rows.any():
         own = motions[mover[rows]]
         flow[rows] = (np.einsum("nij,nj->ni", own[:, :3, :3], xyz[rows]) + own[:, :3, 3] - xyz[rows]).astype(np.float32)
-    moving = np.linalg.norm(flow - ego, axis=1) >= MOVING_DISTANCE
+    moving = np.asarray(np.linalg.norm(flow - ego, axis=1) >= MOVING_DISTANCE)
     number = np.array([0, *(category_number(str(name)) for name in first.names)], np.uint8)
     return FlowLabels(flow, moving, valid, number[box + 1], box, tracks)
 

@@ -68,7 +68,9 @@ class NuscenesFlow:
     @property
     def identifiers(self) -> list[str]:
         tables = self.keyframes.index
-        return [f"{tables.scene_name[tables.sample_scene[r]]}/{tables.sample_number[r]:03d}" for r, _, _ in self._places]
+        return [
+            f"{tables.scene_name[tables.sample_scene[r]]}/{tables.sample_number[r]:03d}" for r, _, _ in self._places
+        ]
 
     def __getitem__(self, index: int) -> FlowSample:
         row, sweep, after = self._places[index]
@@ -80,7 +82,10 @@ class NuscenesFlow:
         labels = None
         if self.keyframes.labelled:
             whole = 1e-6 * float(tables.sweep_time[int(tables.sample_sweep[after])] - tables.sweep_time[key])
-            objects = self._objects(row, after, 0.0, to_global[0]), self._objects(row, after, seconds / whole, to_global[1])
+            objects = (
+                self._objects(row, after, 0.0, to_global[0]),
+                self._objects(row, after, seconds / whole, to_global[1]),
+            )
             labels = box_labels(pair, *objects, self.dilation)
         return FlowSample(self.identifiers[index], pair, labels, seconds)
 
@@ -113,9 +118,7 @@ class NuscenesFlow:
             other = partner[kept]
             place = place + share * (tables.box_translation[next_rows][other] - place)
             turn = slerp(turn, tables.box_rotation[next_rows][other], share)
-        boxes, _ = global_to_lidar(
-            place, tables.box_size[rows][kept], turn, np.zeros((len(kept), 3)), to_global
-        )
+        boxes, _ = global_to_lidar(place, tables.box_size[rows][kept], turn, np.zeros((len(kept), 3)), to_global)
         category = tables.category_name[tables.box_category[rows][kept]]
         names = np.array([CLASS_OF.get(name, name) for name in category.tolist()], str)
         track = tables.instance_token[tables.box_instance[rows][kept]].astype(str)

@@ -5,6 +5,7 @@ Keys as its pre-processing writes them; its index files are pickles and are not 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ class OpenSceneFlow:
                 stamps = sorted((key for key in file if key.isdecimal()), key=int)
                 self._places += [
                     (name, first, second)
-                    for first, second in zip(stamps, stamps[1:])
+                    for first, second in itertools.pairwise(stamps)
                     if (not labelled or "flow" in file[first]) and (not evaluation or "eval_mask" in file[first])
                 ]
         if not self._places:

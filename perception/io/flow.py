@@ -17,8 +17,8 @@ def write_flow(path: str | Path, pair: ScanPair, found: SceneFlow, facts: Mappin
     """Arrays with a row for each point of the first scan that was read: ``flow`` (N, 3) float32 metres with the ego
     motion, ``moving`` (N,) bool, ``ground`` (N,) bool, ``xyz`` (N, 3) float32 about ``origin`` (3,).
 
-    Further ``pose`` (4, 4) from the first scan's frame to the second's, ``seconds`` between them (NaN where the files do
-    not tell), ``dropped`` (2,) points of both files that were left out for they were not finite, and the ``facts``.
+    Further ``pose`` (4, 4) from the first scan's frame to the second's, ``seconds`` between them (NaN where the files
+    do not tell), ``dropped`` (2,) points of both files that were left out for they were not finite, and the ``facts``.
     """
     stamps = pair.first.stamp, pair.second.stamp
     arrays: dict[str, Any] = {

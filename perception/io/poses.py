@@ -123,6 +123,11 @@ def _from_array(path: Path) -> np.ndarray:
         values = values[None]
     elif values.ndim == 2 and values.shape[1] in (12, 16):
         values = values.reshape(len(values), -1, 4)
-    if values.ndim != 3 or not len(values) or values.shape[1:] not in ((4, 4), (3, 4)) or values.dtype.kind not in "fiu":
+    if (
+        values.ndim != 3
+        or not len(values)
+        or values.shape[1:] not in ((4, 4), (3, 4))
+        or values.dtype.kind not in "fiu"
+    ):
         raise PerceptionError(f"{path} holds {values.dtype} of shape {values.shape}", FORMATS)
     return np.stack([pose_of(pose, f"{path}, pose {i}") for i, pose in enumerate(values, 1)])

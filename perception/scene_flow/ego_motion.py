@@ -34,7 +34,9 @@ def estimate_ego_motion(first: PointCloud, second: PointCloud, initial: np.ndarr
     source, target = (cloud.xyz[np.isfinite(cloud.xyz).all(1)].astype(np.float64) for cloud in (first, second))
     if min(len(source), len(target)) < FEWEST:
         raise PerceptionError(
-            f"scans of {len(source)} and {len(target)} points", f"{FEWEST} or more to find the ego motion", "give --pose"
+            f"scans of {len(source)} and {len(target)} points",
+            f"{FEWEST} or more to find the ego motion",
+            "give --pose",
         )
     # About the first cloud's origin, where coordinates are small; at the end about the common one.
     target = target - shift
@@ -47,7 +49,8 @@ def estimate_ego_motion(first: PointCloud, second: PointCloud, initial: np.ndarr
         )
         motion = np.asarray(found.T_target_source)
     above = [xyz[~ground_of(PointCloud(xyz))] for xyz in (source, target)]
-    _check_overlap(*(above if min(map(len, above)) >= FEWEST else (source, target)), motion)
+    first_part, second_part = above if min(map(len, above)) >= FEWEST else (source, target)
+    _check_overlap(first_part, second_part, motion)
     return _about(motion, -first.origin)
 
 

@@ -47,7 +47,10 @@ class ClusterFlowConfig:
     sharpest: float = 0.3
 
 
-def cluster_flow(pair: ScanPair, settings: ClusterFlowConfig = ClusterFlowConfig()) -> SceneFlow:
+DEFAULTS = ClusterFlowConfig()
+
+
+def cluster_flow(pair: ScanPair, settings: ClusterFlowConfig = DEFAULTS) -> SceneFlow:
     """Flow (N, 3) and moving (N,) of the first scan's points; points on the ground never move by themselves."""
     pair = pair_with_ground(pair)
     flow = pair.ego_flow()

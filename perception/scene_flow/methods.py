@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from perception.errors import PerceptionError
+from perception.errors import PerceptionError, nearest
 from perception.flow_pipeline import perceive_flow
 from perception.models.catalogue import MODELS
 from perception.models.flow_model import FlowModel
@@ -41,7 +42,13 @@ def flow_method(name: str, device: torch.device | str = "cpu") -> FlowMethod:
     """A baseline by its name, or the model of a weights file or of shipped weights."""
     if name in BASELINES:
         return FlowMethod(name, BASELINES[name])
-    if name in MODELS and MODELS[name].task == "flow" and name not in shipped_weights():
+    plain = not Path(name).suffix and len(Path(name).parts) == 1 and not Path(name).is_file()
+    known = [*BASELINES, *(model for model, entry in MODELS.items() if entry.task == "flow")]
+    if plain and name not in MODELS:
+        raise PerceptionError(
+            f"no method of scene flow is called {name!r}", "a .safetensors file, or a name", nearest(name, known)
+        )
+    if name in known and name not in shipped_weights():
         raise PerceptionError(
             f"no weights of {name!r} come with the package",
             f"a .safetensors file, or one of the methods without learning: {', '.join(BASELINES)}",

@@ -31,7 +31,7 @@ def vote(
     if not len(points) or not len(second):
         return guess
     raster, place = _raster(points, second, np.minimum(points.min(0), second.min(0)), steps, cell)
-    windows = sliding_window_view(raster, (2 * steps + 1, 2 * steps + 1), axis=(1, 2))  # type: ignore[call-overload]
+    windows = sliding_window_view(raster, (2 * steps + 1, 2 * steps + 1), axis=(1, 2))
     away = np.arange(-steps, steps + 1) * cell
     distance = np.hypot(away[:, None], away[None, :])
     starts = np.flatnonzero(np.concatenate([[True], owner[1:] != owner[:-1]]))

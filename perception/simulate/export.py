@@ -14,9 +14,10 @@ from perception.datasets.sample import Sample
 from perception.errors import PerceptionError, nearest
 from perception.io.files import write_atomically
 from perception.io.writers import write_points
-from perception.simulate.forest import forest
+from perception.simulate.forest import check_plot, forest
 from perception.simulate.forest_dataset import tree_objects
-from perception.simulate.forest_scanners import scanner_named
+from perception.simulate.forest_scanners import DENSITIES, scanner_named
+from perception.simulate.forest_stand import draw_plan
 from perception.simulate.kitti_export import write_kitti_frame
 from perception.simulate.people_ranges import ranges_named
 from perception.simulate.people_scene import people_scene, sensor_named
@@ -65,6 +66,8 @@ class Order:
         order = cls(kind, seed, count, format, usual[kind] if sensor is None else sensor, **options)
         if kind == "forests":
             scanner_named(order.sensor)
+            check_plot(seed, order.side, DENSITIES[order.sensor] if order.density is None else order.density)
+            draw_plan(np.random.Generator(np.random.PCG64(0)), order.stand, order.stems)
         else:
             order.lidar()
         ranges_named(order.split)
@@ -121,7 +124,7 @@ def _claim(order: Order, folder: Path) -> None:
             )
         return
     try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(not p.is_dir() for p in folder.rglob("*"))):
             raise PerceptionError(f"{folder} is not an empty folder", "a new or empty folder", "choose another one")
         for part in FOLDERS[order.kind]:
             (folder / part).mkdir(parents=True, exist_ok=True)

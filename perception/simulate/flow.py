@@ -81,8 +81,8 @@ def street_flow(seed: int, sensor: Lidar = HDL64, seconds: float = 0.1) -> FlowS
     """Both scans of a random street in motion; the same seed and sensor give the same pair, and the first scan is
     ``street(seed).cloud``.
 
-    Clouds have ``intensity``, ``ground`` (exactly what lies on the ground) and ``group``, the thing that each point lies
-    on, or -1. ``labels.tracks`` are numbers of groups.
+    Clouds have ``intensity``, ``ground`` (exactly what lies on the ground) and ``group``, the thing that each point
+    lies on, or -1. ``labels.tracks`` are numbers of groups.
     """
     world = moving_street(seed, sensor, seconds)
     scene = world.scene
@@ -105,7 +105,8 @@ class StreetFlow:
             sensor = SENSORS[sensor]
         if length < 0 or seed < 0 or seconds <= 0:
             raise PerceptionError(
-                f"a data set of length {length}, seed {seed}, {seconds} s between scans", "numbers from 0, a time above 0"
+                f"a data set of length {length}, seed {seed}, {seconds} s between scans",
+                "numbers from 0, a time above 0",
             )
         self.length, self.seed, self.sensor, self.seconds = length, seed, sensor, seconds
 
@@ -153,7 +154,8 @@ def _motion(ground: Ground, label: Labelled, seconds: float, turn: float) -> Pos
     end = _advanced(ground, start, label.speed * seconds, turn)
     angle = end.heading - start.heading
     turned = Pose(heading=angle).apply(start.translation())
-    return Pose(*map(float, end.translation() - turned), angle)
+    x, y, z = (end.translation() - turned).tolist()
+    return Pose(x, y, z, angle)
 
 
 def _advanced(ground: Ground, pose: Pose, distance: float, turn: float) -> Pose:
@@ -166,7 +168,7 @@ def _advanced(ground: Ground, pose: Pose, distance: float, turn: float) -> Pose:
 
 def _inverse(pose: Pose) -> Pose:
     back = -Pose(heading=-pose.heading).apply(pose.translation())
-    return Pose(*map(float, back), -pose.heading)
+    return Pose(float(back[0]), float(back[1]), float(back[2]), -pose.heading)
 
 
 def _matrix(pose: Pose) -> np.ndarray:

@@ -59,7 +59,7 @@ def forest(
     name = scanner if isinstance(scanner, str) else "airborne"
     device = scanner_named(scanner) if isinstance(scanner, str) else scanner
     density = DENSITIES[name] if density is None else density
-    _check(seed, side, density)
+    check_plot(seed, side, density)
     plan_random, stand_random, shape_random, ray_random = (
         np.random.Generator(np.random.PCG64([seed, part])) for part in (10, 11, 12, 13)
     )
@@ -74,7 +74,8 @@ def forest(
     return ForestScan(_cloud(echoes), trees, inside, plan, ground)
 
 
-def _check(seed: int, side: float, density: float) -> None:
+def check_plot(seed: int, side: float, density: float) -> None:
+    """Raises PerceptionError for what no plot can be made of."""
     if seed < 0:
         raise PerceptionError(f"seed {seed}", "a whole number from 0")
     if not SIDES[0] <= side <= SIDES[1]:

@@ -54,7 +54,7 @@ def cast_forest(
     wide = half + 2.0
     seeds = rng.integers(0, 2**31, 3)
     trial = scanner.rays(TRIAL, wide, ground, np.random.Generator(np.random.PCG64(int(seeds[0]))))
-    points = _within(_trace(scanner, trial, parts, grid, ground, seed + 1), half)
+    points = _within(_trace(scanner, trial, parts, grid, ground, half + 1.0, seed + 1), half)
     yield_of_ray = points.sum() / len(trial.time)
     if yield_of_ray <= 0:
         raise PerceptionError("a scanner that sees nothing of the plot", "beams that reach it", "look at its ranges")
@@ -62,7 +62,7 @@ def cast_forest(
     if count > MOST_RAYS:
         raise PerceptionError(f"{count:,} rays for {density} points a square metre", f"at most {MOST_RAYS:,}")
     rays = scanner.rays(count, wide, ground, np.random.Generator(np.random.PCG64(int(seeds[1]))))
-    found = _trace(scanner, rays, parts, grid, ground, seed)
+    found = _trace(scanner, rays, parts, grid, ground, half + 1.0, seed)
     found = _drifted(found, scanner.drift, np.random.Generator(np.random.PCG64(int(seeds[2]))))
     return found.select(_within(found, half))
 
@@ -71,7 +71,9 @@ def _within(found: Echoes, half: float) -> np.ndarray:
     return (np.abs(found.xyz[:, :2]) <= half).all(1)
 
 
-def _trace(scanner: Scanner, rays: ForestRays, parts: Parts, grid: CellGrid, ground: Terrain, seed: int) -> Echoes:
+def _trace(
+    scanner: Scanner, rays: ForestRays, parts: Parts, grid: CellGrid, ground: Terrain, border: float, seed: int
+) -> Echoes:
     beam = scanner.beam
     reach = np.array([beam.near, beam.far])
     values = np.array([beam.width, beam.divergence, *beam.taken, beam.weakest, beam.separation])
@@ -79,7 +81,7 @@ def _trace(scanner: Scanner, rays: ForestRays, parts: Parts, grid: CellGrid, gro
     for start in range(0, len(rays.time), CHUNK):
         rows = slice(start, start + CHUNK)
         answer = trace(
-            rays.origins[rows], rays.directions[rows], start, seed, reach, values, beam.most,
+            rays.origins[rows], rays.directions[rows], start, seed, reach, values, beam.most, border,
             grid.low, grid.step, grid.first, grid.members, grid.floor, grid.shape[2], ground.ground, ground.herbs,
             parts.kind, parts.shape, parts.extinction, parts.reflectance,
         )  # fmt: skip

@@ -31,6 +31,18 @@ def _clip(
 
 
 @compiled
+def _exit(o: np.ndarray, d: np.ndarray, border: float, end: float) -> float:
+    """Where a ray leaves the square of half side ``border`` about the origin for good, ``end`` if that is nearer."""
+    for axis in range(2):
+        if abs(d[axis]) > 1e-9:
+            far = border if d[axis] > 0 else -border
+            end = min(end, (far - o[axis]) / d[axis])
+        elif abs(o[axis]) > border:
+            return -1.0
+    return end
+
+
+@compiled
 def _enter(
     o: np.ndarray, d: np.ndarray, low: np.ndarray, step: float, size: np.ndarray, start: float,
     cell: np.ndarray, turn: np.ndarray, after: np.ndarray, gap: np.ndarray,
@@ -167,6 +179,7 @@ def trace(
     reach: np.ndarray,
     beam: np.ndarray,
     most: int,
+    border: float,
     low: np.ndarray,
     step: float,
     first: np.ndarray,
@@ -184,8 +197,9 @@ def trace(
 
     Each (R, ``most``), filled from the left, distance inf where there is no return. ``reach`` (2,) nearest and farthest
     range; ``beam`` (6,): width of the beam at its foot and its divergence, lowest and highest share of the energy that
-    foliage takes, weakest return that is noticed, least distance between two. The rest is ``CellGrid``, ``Terrain`` and
-    ``Parts``.
+    foliage takes, weakest return that is noticed, least distance between two. What is farther than ``border`` metres
+    from the origin along x or y, and all behind it, is left out, but it hides what is inside. The rest is ``CellGrid``,
+    ``Terrain`` and ``Parts``.
     """
     nx, ny = floor.shape
     size = np.array([nx, ny, nz])
@@ -199,7 +213,7 @@ def trace(
     for ray in range(len(origins)):
         for axis in range(3):
             o[axis], d[axis] = origins[ray, axis], directions[ray, axis]
-        start, limit = _clip(o, d, low, step, size, reach[0], reach[1])
+        start, limit = _clip(o, d, low, step, size, reach[0], _exit(o, d, border, reach[1]))
         if limit <= start:
             continue
         _enter(o, d, low, step, size, start, cell, turn, after, gap)

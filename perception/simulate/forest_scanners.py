@@ -179,7 +179,7 @@ SCANNERS: dict[str, Scanner] = {
     "mobile": WalkingScanner(),
     "terrestrial": TerrestrialScanner(),
 }
-DENSITIES = {"airborne": 20.0, "drone": 400.0, "mobile": 2000.0, "terrestrial": 8000.0}
+DENSITIES = {"airborne": 20.0, "drone": 400.0, "mobile": 1000.0, "terrestrial": 3000.0}
 """Points a square metre where none are asked for."""
 
 

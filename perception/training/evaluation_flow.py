@@ -78,9 +78,14 @@ class FlowEvaluation:
         for name, row in self._bucketed().items():
             number = [int(c) for c in (counts[name].sum(), counts[name][1:].sum())] if name in counts else ["", ""]
             lines += [f"  {name:14} {_text(row['Static'])} {_text(row['Dynamic'])} {number[0]:>10} {number[1]:>10}"]
-        lines += ["", f"by distance, moving from 1.4 m/s\n  {'':9}" + "".join(f"{_band(i):>10}" for i in range(5)) + f"{'mean':>10}"]
-        for row, kind in enumerate(("static", "dynamic")):
-            errors = [*self.ranges.error[row], _mean(self.ranges.error[row])]
+        lines += [
+            "",
+            f"by distance, moving from 1.4 m/s\n  {'':9}"
+            + "".join(f"{_band(i):>10}" for i in range(5))
+            + f"{'mean':>10}",
+        ]
+        for kind, errors_of in zip(("static", "dynamic"), self.ranges.error):
+            errors = [*errors_of, _mean(errors_of)]
             lines += [f"  {kind:9}" + "".join(f"  {_text(e)}" for e in errors)]
         return "\n".join(lines)
 

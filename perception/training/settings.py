@@ -38,7 +38,8 @@ class DataConfig:
 class TrainingConfig:
     """The recipe; defaults are OpenPCDet's for KITTI (adam_onecycle) where it has them.
 
-    ``schedule``: one cycle of the learning rate, or none; ``beta2`` of Adam. ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
+    ``schedule``: one cycle of the learning rate, or none; ``beta2`` of Adam.
+    ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
     ``average``: decay of the moving average of the weights that is validated and saved, None for the weights of the
@@ -90,7 +91,8 @@ class Experiment:
 
     ``classes`` renames labels before they are matched with the model's classes: ``{Van: Car}`` learns vans as cars.
     Labels of no class of the model are left out, as are boxes holding fewer than ``minimum_points`` points.
-    ``augment`` is for clouds, ``flow_augment`` for pairs of scans. ``start_from`` is a weights file to begin with, all but the head of it with ``reinitialise_head``.
+    ``augment`` is for clouds, ``flow_augment`` for pairs of scans.
+    ``start_from`` is a weights file to begin with, all but the head of it with ``reinitialise_head``.
     """
 
     model: str

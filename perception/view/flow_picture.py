@@ -40,7 +40,7 @@ def flow_picture(
     title: str | None = None,
     subtitle: str = "",
 ) -> Figure:
-    """Draw the first scan with the motion of its points beyond the ego motion, and write it to ``path`` as PNG if given.
+    """Draw the first scan and its points' motion beyond the ego motion, and write that to ``path`` as PNG if given.
 
     Arrows show where things will be in half a second; ``seconds`` is the time between the scans. ``extent`` (x low,
     x high, y low, y high) metres about the cloud's origin, by default what holds most of the cloud and all that moves.
@@ -118,9 +118,9 @@ def _draw_arrows(axes: Axes, xyz: np.ndarray, velocity: np.ndarray, theme: str, 
     aside = np.stack([-along[:, 1], along[:, 0]], 1)
     head = np.minimum(0.35 * length, 1.1)
     halo = withStroke(linewidth=2.6, foreground=look.background, alpha=0.85)
-    shafts = LineCollection(np.stack([start, end], 1), colors=tint, linewidths=1.3, capstyle="round", zorder=4)
+    shafts = LineCollection(list(np.stack([start, end], 1)), colors=tint, linewidths=1.3, capstyle="round", zorder=4)
     wings = np.stack([end - head * (along - 0.55 * aside), end, end - head * (along + 0.55 * aside)], 1)
-    heads = LineCollection(wings, colors=tint, linewidths=1.3, capstyle="round", joinstyle="round", zorder=4)
+    heads = LineCollection(list(wings), colors=tint, linewidths=1.3, capstyle="round", joinstyle="round", zorder=4)
     for lines in (shafts, heads):
         lines.set_path_effects([halo])
         axes.add_collection(lines)
@@ -155,9 +155,7 @@ def _draw_texts(
     axes.set_title(title or "Scene flow", color=look.ink, fontsize=14, loc="left", pad=24, weight="bold")
     axes.text(0, 1.012, "   ·   ".join(parts), transform=axes.transAxes, color=look.ink, fontsize=9.5, alpha=0.8)
     note = f"arrows: the way of {AHEAD:g} s without the sensor's own motion"
-    axes.text(
-        1, 1.012, note, transform=axes.transAxes, color=look.ink, fontsize=8.5, alpha=0.6, ha="right"
-    )
+    axes.text(1, 1.012, note, transform=axes.transAxes, color=look.ink, fontsize=8.5, alpha=0.6, ha="right")
     axes.set_xlabel("x [m]", color=look.ink, fontsize=9, labelpad=1)
     axes.set_ylabel("y [m]", color=look.ink, fontsize=9, labelpad=1)
     axes.tick_params(colors=look.ink, labelsize=8, length=3)

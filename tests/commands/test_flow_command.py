@@ -55,7 +55,16 @@ def test_a_sequence_goes_on_where_it_was(scans: list[Path], tmp_path: Path, caps
     pose = street_flow(2, SMALL).pair.pose
     after = np.linalg.inv(pose)
     np.save(poses, np.stack([np.eye(4), after, after]))
-    arguments = ["flow", str(scans[0].parent), "--poses", str(poses), "--out", str(tmp_path / "out"), "--model", "nearest"]
+    arguments = [
+        "flow",
+        str(scans[0].parent),
+        "--poses",
+        str(poses),
+        "--out",
+        str(tmp_path / "out"),
+        "--model",
+        "nearest",
+    ]
     assert main(arguments) == 0
     files = sorted((tmp_path / "out").iterdir())
     assert [f.name for f in files] == ["0.npz", "1.npz"]
@@ -94,7 +103,9 @@ def test_what_does_not_work(
     scans: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     given = [a.format(*scans) for a in arguments]
-    assert main(["flow", *given, "--out", str(tmp_path / "flow.npz" if "{2}" not in arguments else tmp_path / "o")]) == 1
+    assert (
+        main(["flow", *given, "--out", str(tmp_path / "flow.npz" if "{2}" not in arguments else tmp_path / "o")]) == 1
+    )
     assert message in capsys.readouterr().err
     assert not (tmp_path / "flow.npz").exists()
 

@@ -16,19 +16,23 @@ from perception.datasets.argoverse2_ground import read_height_map  # noqa: E402
 from perception.datasets.flow_argoverse2 import Argoverse2Flow  # noqa: E402
 from perception.datasets.flow_classes import NAMES  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
-from perception.training.evaluation_flow import evaluate_flow  # noqa: E402
 from perception.scene_flow.icp_clusters import cluster_flow  # noqa: E402
+from perception.training.evaluation_flow import evaluate_flow  # noqa: E402
 
 
 def _pose(row: dict[str, float]) -> tuple[Rotation, np.ndarray]:
-    return Rotation.from_quat([row[k] for k in ("qx", "qy", "qz", "qw")]), np.array([row[k] for k in ("tx_m", "ty_m", "tz_m")])
+    return Rotation.from_quat([row[k] for k in ("qx", "qy", "qz", "qw")]), np.array(
+        [row[k] for k in ("tx_m", "ty_m", "tz_m")]
+    )
 
 
 def _published(log: Path, stamps: list[int]) -> tuple[np.ndarray, ...]:
     """Flow, validity, category and whether a point moves, box after box, in double precision."""
     table = feather.read_table(log / "sensors" / "lidar" / f"{stamps[0]}.feather")
     xyz = np.column_stack([table.column(a).to_numpy().astype(np.float64) for a in "xyz"])
-    poses = {row["timestamp_ns"]: _pose(row) for row in feather.read_table(log / "city_SE3_egovehicle.feather").to_pylist()}
+    poses = {
+        row["timestamp_ns"]: _pose(row) for row in feather.read_table(log / "city_SE3_egovehicle.feather").to_pylist()
+    }
     (r0, t0), (r1, t1) = (poses[stamp] for stamp in stamps)
     rigid = r1.inv().apply(r0.apply(xyz) + t0 - t1) - xyz
     rows = feather.read_table(log / "annotations.feather").to_pylist()
@@ -130,4 +134,9 @@ def test_damaged_height_map(tmp_path: Path) -> None:
     np.save(folder / "x_ground_height_surface____PIT.npy", np.full((4, 4), 2.0, np.float16))
     heights = read_height_map(tmp_path)
     assert heights is not None
-    assert heights.is_ground(np.array([[1, 1, 2.2], [1, 1, 2.5], [1, 1, -9], [9, 1, 2]])).tolist() == [True, False, True, False]
+    assert heights.is_ground(np.array([[1, 1, 2.2], [1, 1, 2.5], [1, 1, -9], [9, 1, 2]])).tolist() == [
+        True,
+        False,
+        True,
+        False,
+    ]

@@ -26,7 +26,9 @@ def test_flow_follows_the_points_exactly() -> None:
         own = [np.linalg.norm(s.labels.flow - s.pair.ego_flow(), axis=1) for s in (sample, new) if s.labels]
         np.testing.assert_allclose(*own, atol=2e-5)
         there = [s.pair.first.xyz + s.labels.flow for s in (sample, new) if s.labels]
-        gaps = [np.linalg.norm(t[:50, None] - s.pair.second.xyz[None, :80], axis=2) for t, s in zip(there, (sample, new))]
+        gaps = [
+            np.linalg.norm(t[:50, None] - s.pair.second.xyz[None, :80], axis=2) for t, s in zip(there, (sample, new))
+        ]
         np.testing.assert_allclose(*gaps, rtol=1e-3, atol=1e-4)
 
 

@@ -64,13 +64,13 @@ def test_nuscenes_boxes_between_keyframes(tmp_path: Path) -> None:
         mine = (labels.box == row) & labels.valid
         if not mine.any():
             continue
-        near = [
-            t for t in known["labels"] if np.linalg.norm(world[mine].mean(0) - t["thing"].at(0.0) - WORLD) < 2
-        ]
+        near = [t for t in known["labels"] if np.linalg.norm(world[mine].mean(0) - t["thing"].at(0.0) - WORLD) < 2]
         velocity = np.array([*near[0]["thing"].velocity, 0.0])
         later = np.column_stack([world[mine] + 0.1 * velocity, np.ones(mine.sum())])
         to_second = sample.pair.pose @ inverse(_pose(known))
-        np.testing.assert_allclose(labels.flow[mine], (later @ to_second.T)[:, :3] - xyz[mine], atol=5e-4)  # boxes do not tilt
+        np.testing.assert_allclose(
+            labels.flow[mine], (later @ to_second.T)[:, :3] - xyz[mine], atol=5e-4
+        )  # boxes do not tilt
         checked += 1
     assert checked >= 5
     assert labels.moving.any()

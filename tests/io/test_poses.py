@@ -76,7 +76,9 @@ def test_real_poses(shared_data: Path) -> None:
     assert np.linalg.norm(found.matrices[1][:3, 3]) == pytest.approx(0.86, abs=0.05)
 
 
-@pytest.mark.parametrize("text", ["1 2 3\n", "1 0 0 0 0 1 0 0 0 0 2 0\n", "words\n", "\n\n", "0 0 0 0 0 0 0 1\n0 0 0 0 0 0 0 1\n"])
+@pytest.mark.parametrize(
+    "text", ["1 2 3\n", "1 0 0 0 0 1 0 0 0 0 2 0\n", "words\n", "\n\n", "0 0 0 0 0 0 0 1\n0 0 0 0 0 0 0 1\n"]
+)
 def test_damaged_files(tmp_path: Path, text: str) -> None:
     path = tmp_path / "poses.txt"
     path.write_text(text)

@@ -19,7 +19,9 @@ from perception.scene_flow.votes import vote
 from perception.simulate.flow import street_flow
 
 
-def box_surface(rng: np.random.Generator, centre: tuple[float, float, float], size: tuple[float, float, float]) -> np.ndarray:
+def box_surface(
+    rng: np.random.Generator, centre: tuple[float, float, float], size: tuple[float, float, float]
+) -> np.ndarray:
     points = rng.uniform(-0.5, 0.5, (400, 3))
     face = rng.integers(0, 3, 400)
     points[np.arange(400), face] = np.where(rng.random(400) < 0.5, -0.5, 0.5)
@@ -117,7 +119,7 @@ def test_default_method_is_one_that_there_is() -> None:
 
 def test_cells_and_clusters() -> None:
     line = np.column_stack([np.arange(0, 5, 0.1), np.zeros(50), np.zeros(50)])
-    apart = np.concatenate([line, line + [0, 2, 0], line[:1] + [20, 0, 0]])
+    apart = np.concatenate([line, line + np.array([0, 2, 0]), line[:1] + np.array([20, 0, 0])])
     found = cluster(apart, 0.5, 0.1)
     assert len(np.unique(found)) == 3
     assert len(np.unique(found[:50])) == len(np.unique(found[50:100])) == 1
@@ -129,9 +131,9 @@ def test_cells_and_clusters() -> None:
 
 def test_votes() -> None:
     rng = np.random.default_rng(1)
-    things = [rng.normal(size=(60, 3)) + [10 * i, 0, 0] for i in range(3)]
+    things = [rng.normal(size=(60, 3)) + np.array([10 * i, 0, 0]) for i in range(3)]
     ways = np.array([[1.2, -0.4], [0.0, 0.0], [-2.0, 2.0]])
-    second = np.concatenate([thing + [*way, 0] for thing, way in zip(things, ways)])
+    second = np.concatenate([thing + np.array([*way, 0]) for thing, way in zip(things, ways)])
     found = vote(np.concatenate(things), np.repeat(np.arange(3), 60), 4, second, 3.0, 0.2)
     np.testing.assert_allclose(found[:3], ways, atol=0.21)
     assert not found[3].any()
@@ -153,7 +155,9 @@ def test_many_alignments_are_each_its_own() -> None:
     things = [rng.normal(size=(80, 3)) * [2, 1, 0.7] + [12 * i, 0, 0] for i in range(4)]
     owner, points = np.repeat(np.arange(4), 80), np.concatenate(things)
     middle = centres(points, owner, 4)
-    true = Motions(middle, np.array([0.06, 0, -0.08, 0.0]), np.array([[0.2, 0.1, 0], [0, 0, 0], [-0.1, 0.2, 0.05], [0.25, 0, 0]]))
+    true = Motions(
+        middle, np.array([0.06, 0, -0.08, 0.0]), np.array([[0.2, 0.1, 0], [0, 0, 0], [-0.1, 0.2, 0.05], [0.25, 0, 0]])
+    )
     tree = cKDTree(true.apply(points, owner))
     start = Motions(middle, np.zeros(4), np.zeros((4, 3)))
     found = align_many(points, owner, start, tree, 0.2, iterations=60)

@@ -26,11 +26,11 @@ def flat(half: float = 6.0, herbs: float = 0.0) -> Terrain:
 
 def run(
     parts: Parts, ground: Terrain, origins: np.ndarray, directions: np.ndarray, beam: np.ndarray, most: int,
-    first_ray: int = 0, seed: int = 3,
+    first_ray: int = 0, seed: int = 3, border: float = 100.0,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     grid = cell_grid(parts, ground)
     return trace(
-        origins.astype(np.float32), directions.astype(np.float32), first_ray, seed, REACH, beam, most, grid.low,
+        origins.astype(np.float32), directions.astype(np.float32), first_ray, seed, REACH, beam, most, border, grid.low,
         grid.step, grid.first, grid.members, grid.floor, grid.shape[2], ground.ground, ground.herbs, parts.kind,
         parts.shape, parts.extinction, parts.reflectance,
     )  # fmt: skip
@@ -154,6 +154,20 @@ def test_returns_do_not_depend_on_how_rays_are_cut_into_chunks() -> None:
     assert (energy[np.isfinite(distance)] >= 0.03).all()
     assert (energy.sum(1) <= 1).all()
     assert set(np.unique(solid[np.isfinite(distance)])) >= {SOIL, HERBS}
+
+
+def test_a_border_leaves_out_what_is_beyond_and_nothing_else() -> None:
+    rng = np.random.default_rng(6)
+    parts, ground = thicket(rng), flat(herbs=0.3)
+    beam = np.array([0.01, 0.003, 0.3, 0.9, 0.03, 0.3])
+    origins, directions = rays(rng, 2000)
+    whole = run(parts, ground, origins, directions, beam, 4)[0].astype(np.float64)
+    cut = run(parts, ground, origins, directions, beam, 4, border=3.0)[0].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        leaves = np.where(directions > 0, 3.0 - origins, -3.0 - origins)[:, :2] / directions[:, :2]
+    inside = whole < leaves.min(1)[:, None] - 1e-4
+    assert np.array_equal(np.where(inside, whole, np.inf), cut)
+    assert 0.1 < inside.sum() / np.isfinite(whole).sum() < 0.9
 
 
 def test_soil_is_met_at_the_height_of_the_terrain() -> None:

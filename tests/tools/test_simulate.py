@@ -122,6 +122,11 @@ def test_a_folder_of_other_settings_or_of_something_else_is_refused(tmp_path: Pa
         simulate(Order.of("people", 4, 1, None, "hdl32"), tmp_path / "p")
 
 
+def test_folders_that_a_failed_start_left_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "s" / "training" / "velodyne").mkdir(parents=True)
+    assert simulate(Order.of("streets", 0, 1, None, "hdl32", beams=4), tmp_path / "s") == 1
+
+
 def test_a_full_disk_leaves_no_half_file_and_says_so(
     tmp_path: Path, tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +159,8 @@ def test_a_full_disk_leaves_no_half_file_and_says_so(
         (["forests", "--side", "0"], "side"),
         (["forests", "--density", "0"], "more than 0"),
         (["forests", "--format", "kitti"], "laz"),
+        (["forests", "--stand", "palm"], "spruce"),
+        (["forests", "--stems", "0"], "stems"),
         (["people", "--split", "val"], "train or test"),
         (["people", "--count", "0"], "at least one"),
         (["people", "--seed", "-1"], "seed"),
@@ -164,6 +171,7 @@ def test_bad_commands_say_what_is_wrong(
 ) -> None:
     assert tool.main([*command, "--out", str(tmp_path / "x")]) == 2
     assert told in capsys.readouterr().out.replace("\n", " ")
+    assert not (tmp_path / "x").exists(), "a corrected command can have the folder"
 
 
 def test_fewer_beams_give_fewer_points() -> None:
