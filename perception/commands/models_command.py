@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from perception.io.weights import read_header
 from perception.models.catalogue import MODELS
@@ -22,13 +22,18 @@ def run(options: argparse.Namespace) -> int:
         _show(console, options.name)
         return 0
     shipped = shipped_weights()
-    table = Table(box=None, pad_edge=False)
-    for column in ("model", "task", "weights", "imports from", "what it is"):
-        table.add_column(column, no_wrap=column == "model")
-    for name, entry in MODELS.items():
-        source = "in the package" if name in shipped else "train or import"
-        table.add_row(name, entry.task, source, ", ".join(entry.official) or "-", entry.summary)
-    console.print(table)
+    width = max(map(len, MODELS)) + 2
+    for task in dict.fromkeys(entry.task for entry in MODELS.values()):
+        console.print(f"[bold]{task}[/]")
+        for name, entry in MODELS.items():
+            if entry.task == task:
+                marked = f"* {name}" if name in shipped else f"  {name}"
+                line = Text(f"{marked:<{width}}  {entry.summary}")
+                if console.is_terminal:
+                    console.print(line, overflow="ellipsis", no_wrap=True)
+                else:
+                    console.print(line, soft_wrap=True)
+    console.print("\n* weights are in the package; train or import the others.\nperception models NAME tells more.")
     return 0
 
 
@@ -39,7 +44,8 @@ def _show(console: Console, name: str) -> None:
     from perception.models.catalogue import entry
 
     chosen = entry(name)
-    console.print(f"{name}: {chosen.summary}\n", highlight=False)
+    console.print(f"{name}: {chosen.summary}", highlight=False)
+    console.print(f"imports checkpoints from: {', '.join(chosen.official) or 'none'}\n", highlight=False)
     console.print(yaml.safe_dump(to_plain(chosen.defaults), sort_keys=False), markup=False, highlight=False)
     if name in shipped_weights():
         card = read_header(shipped_weights()[name]).card
