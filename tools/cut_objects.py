@@ -16,30 +16,15 @@ from rich.progress import Progress
 from rich.table import Table
 
 from perception.datasets.ground_truth_database import GroundTruthDatabase, build_database
-from perception.datasets.sample import Dataset, Sample
+from perception.datasets.sample import EveryNth
 from perception.errors import PerceptionError
 from perception.training.roots import open_dataset
-
-
-class EveryNth:
-    """Each ``step``-th recording of a data set: neighbours in time show the same objects."""
-
-    def __init__(self, dataset: Dataset, step: int) -> None:
-        self.dataset, self.step = dataset, step
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.step)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[index * self.step]
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     console = Console(soft_wrap=True)
     try:
-        if options.every < 1:
-            raise PerceptionError(f"--every {options.every}", "1 or more")
         dataset = EveryNth(open_dataset(options.data, split=options.split)[1], options.every)
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("cutting out objects", total=len(dataset))

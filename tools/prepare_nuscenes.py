@@ -18,23 +18,10 @@ from rich.table import Table
 from perception.datasets.ground_truth_database import GroundTruthDatabase, build_database
 from perception.datasets.nuscenes import Nuscenes
 from perception.datasets.nuscenes_records import CLASSES
-from perception.datasets.sample import Sample
+from perception.datasets.sample import EveryNth
 from perception.errors import PerceptionError
 
 SHOWN = 5  # examples of missing files
-
-
-class EveryNth:
-    """Each ``step``-th keyframe of a data set: neighbours half a second apart show the same objects."""
-
-    def __init__(self, dataset: Nuscenes, step: int) -> None:
-        self.dataset, self.step = dataset, step
-
-    def __len__(self) -> int:
-        return -(-len(self.dataset) // self.step)
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.dataset[index * self.step]
 
 
 def main(arguments: list[str] | None = None) -> int:

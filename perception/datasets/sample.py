@@ -10,6 +10,7 @@ import numpy as np
 
 from perception.boxes import Boxes3D
 from perception.camera import CameraView
+from perception.errors import PerceptionError
 from perception.points import PointCloud
 
 
@@ -55,3 +56,18 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class EveryNth:
+    """Each ``step``-th recording of a data set: neighbours in time show the same objects."""
+
+    def __init__(self, dataset: Dataset, step: int) -> None:
+        if step < 1:
+            raise PerceptionError(f"every {step}-th recording", "1 or more")
+        self.dataset, self.step = dataset, step
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // self.step)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.dataset[index * self.step]
