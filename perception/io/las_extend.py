@@ -188,8 +188,9 @@ class _Plan:
             moved = [_waveforms(source, struct.unpack_from("<Q", head, 227)[0])]
         else:
             return
+        waveforms = struct.unpack_from("<Q", head, 227)[0]
         for vlr in moved:
-            if (vlr.user, vlr.record) == ("LASF_Spec", 65535):
+            if vlr.start - EVLR_BYTES == waveforms:
                 struct.pack_into("<Q", head, 227, target.tell())
             _copy(source, target, vlr.start - EVLR_BYTES, EVLR_BYTES + vlr.length)
 

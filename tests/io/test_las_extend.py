@@ -88,13 +88,15 @@ def test_a_second_run_replaces_its_own_dimensions(tmp_path: Path) -> None:
 
 
 def test_waveforms_follow_the_points(shared_data: Path, tmp_path: Path) -> None:
-    source, target = shared_data / "las_format/fullwave.laz", tmp_path / "wave.las"
+    source, target = shared_data / "las_format/simple1_3.las", tmp_path / "wave.las"
     header = read_las_header(source)
     extend_las(header, target, {"label": Dimension(np.zeros(header.points, np.uint8))})
-    start = struct.unpack_from("<Q", target.read_bytes(), 227)[0]
-    before = struct.unpack_from("<Q", source.read_bytes(), 227)[0]
-    if before:
-        assert target.read_bytes()[start : start + 60] == source.read_bytes()[before : before + 60]
+    before, after = source.read_bytes(), target.read_bytes()
+    old, new = (struct.unpack_from("<Q", content, 227)[0] for content in (before, after))
+    extended = read_las_header(target)
+    assert new == extended.points_offset + header.points * (header.record_length + 1) != old
+    assert after[new:] == before[old:]
+    assert len(after[new:]) > 60
 
 
 def test_what_is_refused_leaves_nothing_behind(tmp_path: Path) -> None:
