@@ -17,7 +17,7 @@ import torch
 
 from perception.boxes import Boxes3D
 from perception.datasets.sample import Objects
-from perception.datasets.waymo_results import WaymoObjects, read_objects
+from perception.datasets.waymo.results import WaymoObjects, read_objects
 from perception.errors import PerceptionError
 from perception.metrics.waymo import MINIMUM_IOU, Frame, WaymoReport, evaluate
 from perception.results import Detections

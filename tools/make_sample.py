@@ -12,7 +12,7 @@ from perception.datasets.sample import Sample
 from perception.io.files import write_atomically
 from perception.simulate.dataset import crop_to_image_rows
 from perception.simulate.sensor import HDL64, KITTI_CAMERA_SECTOR
-from perception.simulate.street import street
+from perception.simulate.street.scene import street
 
 FIRST = 500_000  # far from the seeds that training draws, so that no model has seen the sample
 SEED = 500_660

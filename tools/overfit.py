@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.progress import Progress, TextColumn
 
 from perception.config import merge, to_plain
-from perception.datasets.kitti import KittiDetection
+from perception.datasets.kitti.dataset import KittiDetection
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.geometry import iou_3d

@@ -16,8 +16,8 @@ from rich.progress import Progress
 from rich.table import Table
 
 from perception.datasets.ground_truth_database import GroundTruthDatabase, build_database
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_check import KittiReport, check_kitti
+from perception.datasets.kitti.check import KittiReport, check_kitti
+from perception.datasets.kitti.dataset import KittiDetection
 from perception.errors import PerceptionError
 
 SHOWN = 5  # examples of each problem

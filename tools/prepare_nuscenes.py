@@ -16,8 +16,8 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from perception.datasets.ground_truth_database import GroundTruthDatabase, build_database
-from perception.datasets.nuscenes import Nuscenes
-from perception.datasets.nuscenes_records import CLASSES
+from perception.datasets.nuscenes.dataset import Nuscenes
+from perception.datasets.nuscenes.records import CLASSES
 from perception.datasets.sample import EveryNth
 from perception.errors import PerceptionError
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.progress import track
 
-from perception.datasets.waymo_prepare import LARGE, by_frame
+from perception.datasets.waymo.prepare import LARGE, by_frame
 from perception.errors import PerceptionError
 
 

@@ -18,9 +18,9 @@ from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from perception.errors import PerceptionError
 from perception.simulate.export import FORMATS, Order, simulate
-from perception.simulate.forest_scanners import SCANNERS
-from perception.simulate.forest_species import STANDS
-from perception.simulate.people_ranges import SPLITS
+from perception.simulate.forest.scanners import SCANNERS
+from perception.simulate.forest.species import STANDS
+from perception.simulate.people.ranges import SPLITS
 from perception.simulate.sensor import SENSORS
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from perception.camera import CameraView
 from perception.commands.inputs import Input
-from perception.datasets.kitti_calibration import KittiCalibration, read_object_calibration
+from perception.datasets.kitti.calibration import KittiCalibration, read_object_calibration
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.io.images import read_image

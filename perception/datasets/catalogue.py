@@ -8,30 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from perception.config import config, parse
-from perception.datasets.argoverse2 import Argoverse2
-from perception.datasets.flow_argoverse2 import Argoverse2Flow, Frame
-from perception.datasets.flow_kitti_raw import KittiRawFlow
-from perception.datasets.flow_labels import DILATION
-from perception.datasets.flow_nuscenes import NuscenesFlow
-from perception.datasets.flow_opensceneflow import OpenSceneFlow
-from perception.datasets.flow_waymo import WaymoFlow
+from perception.datasets.argoverse2.dataset import Argoverse2
+from perception.datasets.flow.argoverse2 import Argoverse2Flow, Frame
+from perception.datasets.flow.kitti_raw import KittiRawFlow
+from perception.datasets.flow.labels import DILATION
+from perception.datasets.flow.nuscenes import NuscenesFlow
+from perception.datasets.flow.opensceneflow import OpenSceneFlow
+from perception.datasets.flow.waymo import WaymoFlow
 from perception.datasets.folder import LABELS, FolderDataset, read_frames
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_raw import KittiRaw
-from perception.datasets.nuscenes import Fill, Nuscenes
+from perception.datasets.kitti.dataset import KittiDetection
+from perception.datasets.kitti.raw import KittiRaw
+from perception.datasets.nuscenes.dataset import Fill, Nuscenes
 from perception.datasets.sample import Dataset
-from perception.datasets.waymo import SQUASHABLE, Waymo
-from perception.datasets.waymo_segment import LASERS
+from perception.datasets.waymo.dataset import SQUASHABLE, Waymo
+from perception.datasets.waymo.segment import LASERS
 from perception.errors import PerceptionError, nearest
 from perception.interop.info_boxes import Convention
 from perception.interop.kitti_infos import KittiInfos
 from perception.interop.nuscenes_infos import NuscenesInfos
 from perception.simulate.dataset import StreetDataset
 from perception.simulate.flow import StreetFlow
-from perception.simulate.forest_dataset import ForestDataset
-from perception.simulate.forest_scanners import SCANNERS
-from perception.simulate.forest_species import STANDS
-from perception.simulate.people_dataset import PeopleDataset
+from perception.simulate.forest.dataset import ForestDataset
+from perception.simulate.forest.scanners import SCANNERS
+from perception.simulate.forest.species import STANDS
+from perception.simulate.people.dataset import PeopleDataset
 
 
 @config

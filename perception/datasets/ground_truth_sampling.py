@@ -15,7 +15,7 @@ from perception.boxes import Boxes3D
 from perception.config import config
 from perception.datasets.ground_truth_database import GroundTruthDatabase, read_database
 from perception.datasets.keypoint_attributes import KEYPOINTS
-from perception.datasets.kitti_calibration import KittiCalibration
+from perception.datasets.kitti.calibration import KittiCalibration
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError, nearest
 from perception.geometry import bev_iou, points_in_boxes

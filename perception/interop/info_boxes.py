@@ -11,8 +11,8 @@ from typing import Literal
 
 import numpy as np
 
-from perception.datasets.kitti_boxes import wrap
-from perception.datasets.kitti_labels import KittiObjects
+from perception.datasets.kitti.boxes import wrap
+from perception.datasets.kitti.labels import KittiObjects
 from perception.errors import PerceptionError
 
 Convention = Literal["auto", "length_first", "width_first"]

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from perception.datasets.kitti import label_objects, read_scan
-from perception.datasets.kitti_calibration import DEFAULT_IMAGE_SIZE, KittiCalibration
-from perception.datasets.kitti_labels import KittiObjects
+from perception.datasets.kitti.calibration import DEFAULT_IMAGE_SIZE, KittiCalibration
+from perception.datasets.kitti.dataset import label_objects, read_scan
+from perception.datasets.kitti.labels import KittiObjects
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.interop.info_boxes import camera_objects

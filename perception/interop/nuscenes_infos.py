@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from perception.boxes import Boxes3D
-from perception.datasets.nuscenes import Fill, fill_sweeps
-from perception.datasets.nuscenes_geometry import NuscenesCalibration, inverse_pose, pose_matrices
-from perception.datasets.nuscenes_sweeps import Sweep, merge_sweeps
+from perception.datasets.nuscenes.dataset import Fill, fill_sweeps
+from perception.datasets.nuscenes.geometry import NuscenesCalibration, inverse_pose, pose_matrices
+from perception.datasets.nuscenes.sweeps import Sweep, merge_sweeps
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.interop.info_boxes import Convention, find_convention, lidar_boxes

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from perception.datasets.kitti_calibration import KittiCalibration
-from perception.datasets.kitti_labels import format_label_lines
-from perception.datasets.kitti_results import detections_to_kitti
+from perception.datasets.kitti.calibration import KittiCalibration
+from perception.datasets.kitti.labels import format_label_lines
+from perception.datasets.kitti.results import detections_to_kitti
 from perception.detect_map import MapDetections
 from perception.geometry import points_in_boxes
 from perception.io.files import write_atomically

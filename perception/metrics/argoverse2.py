@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from perception.compiled import compiled
-from perception.datasets.argoverse2_labels import CATEGORIES
-from perception.datasets.argoverse2_results import category_of
+from perception.datasets.argoverse2.labels import CATEGORIES
+from perception.datasets.argoverse2.results import category_of
 from perception.datasets.sample import Objects
 from perception.errors import PerceptionError
 from perception.results import Detections

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perception.datasets.kitti_labels import KittiObjects
+from perception.datasets.kitti.labels import KittiObjects
 from perception.errors import PerceptionError, nearest
 from perception.metrics.kitti_matching import COUNTS, OTHER, TOLERATED, count, matched_scores
 from perception.metrics.kitti_overlap import METRICS, image_overlap, overlaps

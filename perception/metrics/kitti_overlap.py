@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.datasets.kitti_labels import KittiObjects
+from perception.datasets.kitti.labels import KittiObjects
 from perception.geometry.clipping import intersection_matrix
 
 METRICS = ("image", "bev", "3d")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.datasets.kitti_labels import KittiObjects
+from perception.datasets.kitti.labels import KittiObjects
 from perception.metrics.kitti import MAXIMUM_OCCLUSION, MAXIMUM_TRUNCATION, MINIMUM_HEIGHT, NEIGHBOURS, Frame
 from perception.metrics.kitti_overlap import image_overlap, overlaps
 

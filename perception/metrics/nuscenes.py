@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from perception.datasets.nuscenes_geometry import headings
-from perception.datasets.nuscenes_records import CLASSES, NuscenesBoxes, NuscenesTruth
+from perception.datasets.nuscenes.geometry import headings
+from perception.datasets.nuscenes.records import CLASSES, NuscenesBoxes, NuscenesTruth
 from perception.errors import PerceptionError, nearest
 from perception.metrics.nuscenes_filter import RANGES, in_question
 from perception.metrics.nuscenes_matching import match

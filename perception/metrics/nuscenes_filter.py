@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.datasets.nuscenes_geometry import rotation_matrices
-from perception.datasets.nuscenes_records import NuscenesBoxes
+from perception.datasets.nuscenes.geometry import rotation_matrices
+from perception.datasets.nuscenes.records import NuscenesBoxes
 
 # Metres from the vehicle up to which a class is evaluated.
 RANGES = {

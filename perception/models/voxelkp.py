@@ -66,6 +66,10 @@ class VoxelKPConfig:
                 f"selection with {rules} rules of suppression and {powers} rectifiers", "one of each: one class"
             )
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return (self.class_name,)
+
 
 # Geometry alone, in the frame of a sensor on a roof: any lidar, and people as far as joints can be told apart.
 SMALL = VoxelKPConfig(
@@ -109,7 +113,7 @@ class VoxelKP(Detector):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return (self.config.class_name,)
+        return self.config.classes
 
     @property
     def skeleton(self) -> Skeleton:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.io.importers import openpcdet
+from perception.io.importers.openpcdet import importer as openpcdet
 from perception.models.catalogue import MODELS
 from perception.models.detector import Detector
 from perception.parity.checks import Check, equal

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from perception.errors import PerceptionError
-from perception.io.importers import opensceneflow
+from perception.io.importers.opensceneflow import importer as opensceneflow
 from perception.models.catalogue import MODELS
 from perception.models.flow_model import FlowPredictions
 from perception.models.ssf import SSF

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from perception.datasets.kitti_labels import parse_label_lines
+from perception.datasets.kitti.labels import parse_label_lines
 from perception.geometry import bev_intersection, bev_iou, iou_3d, nms, nms_per_class
 from perception.metrics.kitti import evaluate
 from perception.parity.checks import Check, Tolerance, close, equal

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from perception.backbones.hotformer import PyramidLevel
 from perception.backbones.octree_input import OctreeCloud, cylindrical, inside_unit, into_unit_cube, octree_cloud
-from perception.io.importers import hotformerloc
+from perception.io.importers.hotformerloc import importer as hotformerloc
 from perception.models.hotformerloc import HOTFormerLoc
 from perception.parity.checks import Check, Tolerance, close, equal
 from perception.parity.extra_weights import extra_weights

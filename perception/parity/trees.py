@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from perception.heads.tree_heads import proposal_tensor
-from perception.io.importers import segmentanytree
+from perception.io.importers.segmentanytree import importer as segmentanytree
 from perception.models.segmentanytree import SegmentAnyTree
 from perception.models.tree_model import sites_of
 from perception.parity.checks import Check, Tolerance, close, equal, failed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.datasets.flow import with_ground
+from perception.datasets.flow.pairs import with_ground
 from perception.ground import estimate_ground
 from perception.points import PointCloud
 from perception.scan_pair import GROUND, ScanPair

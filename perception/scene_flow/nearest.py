@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
-from perception.datasets.flow import MOVING_DISTANCE
+from perception.datasets.flow.pairs import MOVING_DISTANCE
 from perception.results import SceneFlow
 from perception.scan_pair import ScanPair, ground_mask
 from perception.scene_flow.ground import pair_with_ground

@@ -9,7 +9,7 @@ import numpy as np
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.simulate.sensor import HDL64, KITTI_CAMERA_SECTOR, Lidar
-from perception.simulate.street import street
+from perception.simulate.street.scene import street
 
 CAMERA_POSITION = (0.27, -0.08)
 """Of KITTI's camera 2 in metres: ahead of the lidar and above it (negative: below)."""

@@ -14,15 +14,15 @@ from perception.datasets.sample import Sample
 from perception.errors import PerceptionError, nearest
 from perception.io.files import write_atomically
 from perception.io.writers import write_points
-from perception.simulate.forest import check_plot, forest
-from perception.simulate.forest_dataset import tree_objects
-from perception.simulate.forest_scanners import DENSITIES, scanner_named
-from perception.simulate.forest_stand import draw_plan
+from perception.simulate.forest.dataset import tree_objects
+from perception.simulate.forest.scanners import DENSITIES, scanner_named
+from perception.simulate.forest.scene import check_plot, forest
+from perception.simulate.forest.stand import draw_plan
 from perception.simulate.kitti_export import write_kitti_frame
-from perception.simulate.people_ranges import ranges_named
-from perception.simulate.people_scene import people_scene, sensor_named
+from perception.simulate.people.ranges import ranges_named
+from perception.simulate.people.scene import people_scene, sensor_named
 from perception.simulate.sensor import Lidar
-from perception.simulate.street import street
+from perception.simulate.street.scene import street
 
 SETTINGS = "simulation.json"
 FORMATS = {"streets": ("kitti",), "forests": ("laz", "las", "npz", "ply"), "people": ("npz",)}

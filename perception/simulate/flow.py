@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from perception.datasets.flow import MOVING_DISTANCE, FlowLabels, FlowSample, with_ground
-from perception.datasets.flow_classes import category_number
+from perception.datasets.flow.classes import category_number
+from perception.datasets.flow.pairs import MOVING_DISTANCE, FlowLabels, FlowSample, with_ground
 from perception.datasets.rigid import inverse, move
 from perception.errors import PerceptionError, nearest
 from perception.points import PointCloud
 from perception.scan_pair import ScanPair
 from perception.simulate.ground import Ground
-from perception.simulate.layout import Labelled, Scene, lay_out
 from perception.simulate.raycast import Returns, cast
 from perception.simulate.sensor import HDL64, SENSORS, Lidar
 from perception.simulate.shapes import Pose, Shape
+from perception.simulate.street.layout import Labelled, Scene, lay_out
 
 FASTEST = 15.0  # m/s of the sensor's vehicle
 TURN = 0.25  # radians a second at most, of the sensor's vehicle and of others

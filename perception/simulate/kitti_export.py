@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from perception.datasets.kitti_boxes import image_boxes, lidar_to_camera, observation_angle
-from perception.datasets.kitti_calibration import KittiCalibration
-from perception.datasets.kitti_labels import format_label_lines
-from perception.datasets.kitti_results import objects_to_labels
+from perception.datasets.kitti.boxes import image_boxes, lidar_to_camera, observation_angle
+from perception.datasets.kitti.calibration import KittiCalibration
+from perception.datasets.kitti.labels import format_label_lines
+from perception.datasets.kitti.results import objects_to_labels
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 from perception.camera import CameraView
 from perception.datasets.augment import Schedule, sample_generator
 from perception.datasets.catalogue import DATASETS, make_dataset
-from perception.datasets.flow import FlowSample
+from perception.datasets.flow.pairs import FlowSample
 from perception.datasets.sample import Dataset, Objects, Sample
 from perception.errors import PerceptionError
 from perception.points import PointCloud

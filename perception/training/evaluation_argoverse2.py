@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from perception.datasets.argoverse2 import Argoverse2
-from perception.datasets.argoverse2_labels import CATEGORIES
-from perception.datasets.argoverse2_map import DrivableArea, find_map, read_drivable_area
-from perception.datasets.argoverse2_results import write_results
+from perception.datasets.argoverse2.dataset import Argoverse2
+from perception.datasets.argoverse2.labels import CATEGORIES
+from perception.datasets.argoverse2.map import DrivableArea, find_map, read_drivable_area
+from perception.datasets.argoverse2.results import write_results
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.metrics.argoverse2 import Argoverse2Report, evaluate

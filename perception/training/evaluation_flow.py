@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from perception.datasets.flow import FlowDataset, FlowSample
-from perception.datasets.flow_classes import GROUPS
+from perception.datasets.flow.classes import GROUPS
+from perception.datasets.flow.pairs import FlowDataset, FlowSample
 from perception.errors import PerceptionError
 from perception.io.flow import write_flow
 from perception.metrics.scene_flow import (

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from perception.datasets.kitti_calibration import KittiCalibration
-from perception.datasets.kitti_labels import KittiObjects, format_label_lines
-from perception.datasets.kitti_results import detections_to_kitti
+from perception.datasets.kitti.calibration import KittiCalibration
+from perception.datasets.kitti.labels import KittiObjects, format_label_lines
+from perception.datasets.kitti.results import detections_to_kitti
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically

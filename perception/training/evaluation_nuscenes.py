@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from perception.datasets.nuscenes import Nuscenes
-from perception.datasets.nuscenes_geometry import NuscenesCalibration
-from perception.datasets.nuscenes_records import CLASSES, NuscenesBoxes, NuscenesTruth
-from perception.datasets.nuscenes_results import detections_to_nuscenes, write_results
+from perception.datasets.nuscenes.dataset import Nuscenes
+from perception.datasets.nuscenes.geometry import NuscenesCalibration
+from perception.datasets.nuscenes.records import CLASSES, NuscenesBoxes, NuscenesTruth
+from perception.datasets.nuscenes.results import detections_to_nuscenes, write_results
 from perception.errors import PerceptionError
 from perception.metrics.nuscenes import NuscenesReport, evaluate, perfect_results
 from perception.training.evaluation_run import Progress, detect_frames

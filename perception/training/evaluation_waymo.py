@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from perception.datasets.waymo import Waymo
-from perception.datasets.waymo_results import write_results
+from perception.datasets.waymo.dataset import Waymo
+from perception.datasets.waymo.results import write_results
 from perception.errors import PerceptionError
 from perception.metrics.waymo import CLASSES, WaymoReport, evaluate
 from perception.results import Detections

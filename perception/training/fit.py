@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from perception.config import to_plain
 from perception.datasets.augment import build_schedule
-from perception.datasets.flow_augment import FlowAugmentation
+from perception.datasets.flow.augment import FlowAugmentation
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.io.weights import Card

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from perception.datasets.flow import FlowSample
+from perception.datasets.flow.pairs import FlowSample
 from perception.errors import PerceptionError
 from perception.scan_pair import FlowTruth, ScanPair
 

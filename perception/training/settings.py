@@ -12,7 +12,7 @@ import yaml
 from perception.config import config, merge, parse, read_yaml
 from perception.datasets.augment import AugmentConfig
 from perception.datasets.catalogue import DATASETS, dataset_entry
-from perception.datasets.flow_augment import FlowAugmentConfig
+from perception.datasets.flow.augment import FlowAugmentConfig
 from perception.errors import PerceptionError
 from perception.models.catalogue import entry
 

@@ -22,8 +22,8 @@ from perception.backbones.focal import FocalOptions, ImageFocalEncoder, ViewedTe
 from perception.backbones.image import ImageBranch, interpolate_at
 from perception.camera import CameraView
 from perception.errors import PerceptionError
-from perception.io.importers.openpcdet import is_unused
-from perception.io.importers.openpcdet_keys import IMAGE_FOCAL_ENCODER, translate
+from perception.io.importers.openpcdet.importer import is_unused
+from perception.io.importers.openpcdet.keys import IMAGE_FOCAL_ENCODER, translate
 from perception.io.weights import load_strictly
 from perception.sparse import Sites, SparseTensor, VoxelGrid
 

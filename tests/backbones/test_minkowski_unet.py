@@ -8,7 +8,7 @@ from torch import Tensor
 
 from perception.backbones.minkowski_unet import MinkowskiUNet, ResidualBlock, UpModule
 from perception.backbones.preactivated_unet import PreactivatedUNet
-from perception.io.importers.segmentanytree_keys import pointwise_kernel, sparse_kernel
+from perception.io.importers.segmentanytree.keys import pointwise_kernel, sparse_kernel
 from perception.sparse import InverseConv, SparseConv, SparseTensor, SubmanifoldConv
 
 SHAPE = (8, 8, 8)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from perception.cli import INTERRUPTED, main
-from perception.datasets.kitti_labels import parse_label_lines
+from perception.datasets.kitti.labels import parse_label_lines
 
 CALIBRATION = """P2: 721.5 0 609.5 44.8 0 721.5 172.8 0.2 0 0 1 0.003
 R0_rect: 1 0 0 0 1 0 0 0 1

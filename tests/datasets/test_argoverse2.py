@@ -9,7 +9,7 @@ import torch
 pa = pytest.importorskip("pyarrow")
 from argoverse2_writer import STAMPS, cuboids, table, write_log  # noqa: E402
 
-from perception.datasets.argoverse2 import Argoverse2, Argoverse2Log  # noqa: E402
+from perception.datasets.argoverse2.dataset import Argoverse2, Argoverse2Log  # noqa: E402
 from perception.datasets.augment import AugmentConfig, build_augmentation, sample_generator  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
 from perception.geometry import points_in_boxes  # noqa: E402

@@ -9,9 +9,9 @@ from argoverse2_writer import write_log
 from pyarrow import feather
 
 from perception.boxes import Boxes3D
-from perception.datasets.argoverse2 import Argoverse2
-from perception.datasets.argoverse2_map import find_map, read_drivable_area
-from perception.datasets.argoverse2_results import read_results, write_results
+from perception.datasets.argoverse2.dataset import Argoverse2
+from perception.datasets.argoverse2.map import find_map, read_drivable_area
+from perception.datasets.argoverse2.results import read_results, write_results
 from perception.errors import PerceptionError
 from perception.results import Detections
 from perception.training.evaluation_argoverse2 import evaluate_argoverse2

@@ -19,8 +19,8 @@ from perception.datasets.augment import (
     sample_generator,
     shuffle_points,
 )
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_raw import KittiRaw
+from perception.datasets.kitti.dataset import KittiDetection
+from perception.datasets.kitti.raw import KittiRaw
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.points import PointCloud

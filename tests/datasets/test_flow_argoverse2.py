@@ -12,9 +12,9 @@ feather = pytest.importorskip("pyarrow.feather")
 from argoverse2_writer import write_log  # noqa: E402
 from scipy.spatial.transform import Rotation  # noqa: E402
 
-from perception.datasets.argoverse2_ground import read_height_map  # noqa: E402
-from perception.datasets.flow_argoverse2 import Argoverse2Flow  # noqa: E402
-from perception.datasets.flow_classes import NAMES  # noqa: E402
+from perception.datasets.argoverse2.ground import read_height_map  # noqa: E402
+from perception.datasets.flow.argoverse2 import Argoverse2Flow  # noqa: E402
+from perception.datasets.flow.classes import NAMES  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
 from perception.scene_flow.icp_clusters import cluster_flow  # noqa: E402
 from perception.training.evaluation_flow import evaluate_flow  # noqa: E402

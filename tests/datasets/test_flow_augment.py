@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from perception.datasets.augment import sample_generator
-from perception.datasets.flow_augment import FlowAugmentation, FlowAugmentConfig, changed
+from perception.datasets.flow.augment import FlowAugmentation, FlowAugmentConfig, changed
 from perception.errors import PerceptionError
 from perception.simulate.flow import street_flow
 from perception.simulate.sensor import Lidar

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from perception.boxes import Boxes3D
-from perception.datasets.flow import FlowSample, with_ground, without_ground
-from perception.datasets.flow_classes import GROUPS, NAMES, category_number
-from perception.datasets.flow_labels import box_labels, moved_objects
+from perception.datasets.flow.classes import GROUPS, NAMES, category_number
+from perception.datasets.flow.labels import box_labels, moved_objects
+from perception.datasets.flow.pairs import FlowSample, with_ground, without_ground
 from perception.datasets.rigid import inverse
 from perception.datasets.sample import Objects
 from perception.points import PointCloud

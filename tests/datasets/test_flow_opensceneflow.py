@@ -8,7 +8,7 @@ import pytest
 
 h5py = pytest.importorskip("h5py")
 
-from perception.datasets.flow_opensceneflow import OpenSceneFlow  # noqa: E402
+from perception.datasets.flow.opensceneflow import OpenSceneFlow  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
 
 STAMPS = (315966265259836000, 315966265360032000, 315966265459836000)

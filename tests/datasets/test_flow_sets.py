@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from perception.datasets.catalogue import DATASETS, make_dataset
-from perception.datasets.flow_kitti_raw import KittiRawFlow
-from perception.datasets.flow_nuscenes import NuscenesFlow, slerp
-from perception.datasets.kitti_raw import KittiRawDrive
+from perception.datasets.flow.kitti_raw import KittiRawFlow
+from perception.datasets.flow.nuscenes import NuscenesFlow, slerp
+from perception.datasets.kitti.raw import KittiRawDrive
 from perception.datasets.rigid import inverse
 from perception.errors import PerceptionError
 from perception.geometry import points_in_boxes
@@ -97,7 +97,7 @@ def test_waymo(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     from waymo_writer import box, default_lasers, frames_of, write_segment
 
-    from perception.datasets.flow_waymo import WaymoFlow
+    from perception.datasets.flow.waymo import WaymoFlow
 
     lasers = default_lasers()
     frames = frames_of(lasers, share=0.2)

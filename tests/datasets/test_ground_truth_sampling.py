@@ -16,9 +16,9 @@ from perception.datasets.ground_truth_sampling import (
     make_ground_truth_sampling,
     without_collision,
 )
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_calibration import KittiCalibration
-from perception.datasets.kitti_raw import KittiRaw
+from perception.datasets.kitti.calibration import KittiCalibration
+from perception.datasets.kitti.dataset import KittiDetection
+from perception.datasets.kitti.raw import KittiRaw
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
 from perception.geometry import bev_iou, points_in_boxes

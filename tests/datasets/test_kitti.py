@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from perception.camera import CameraView
-from perception.datasets.kitti import KittiDetection, label_difficulty
-from perception.datasets.kitti_boxes import camera_to_lidar
+from perception.datasets.kitti.boxes import camera_to_lidar
+from perception.datasets.kitti.dataset import KittiDetection, label_difficulty
 from perception.errors import PerceptionError
 from perception.io.images import read_image
 

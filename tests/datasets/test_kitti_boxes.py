@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_boxes import (
+from perception.datasets.kitti.boxes import (
     camera_corners,
     camera_to_lidar,
     image_boxes,
@@ -10,7 +9,8 @@ from perception.datasets.kitti_boxes import (
     observation_angle,
     points_in_camera_boxes,
 )
-from perception.datasets.kitti_calibration import KittiCalibration
+from perception.datasets.kitti.calibration import KittiCalibration
+from perception.datasets.kitti.dataset import KittiDetection
 
 # Published beside the recordings: points inside the labelled boxes.
 POINTS_INSIDE = {"000000": [376], "000003": [680], "000008": [1424, 1940, 878, 668, 53, 164]}

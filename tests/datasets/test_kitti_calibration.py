@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perception.datasets.kitti_calibration import (
+from perception.datasets.kitti.calibration import (
     KittiCalibration,
     read_object_calibration,
     read_raw_calibration,

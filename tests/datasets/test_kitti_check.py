@@ -1,7 +1,7 @@
 import pytest
 from test_kitti import root  # noqa: F401 (a fixture)
 
-from perception.datasets.kitti_check import check_kitti
+from perception.datasets.kitti.check import check_kitti
 from perception.errors import PerceptionError
 
 

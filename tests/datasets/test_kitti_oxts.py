@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from perception.datasets.kitti_oxts import EARTH_RADIUS, oxts_poses, read_oxts, read_timestamps
+from perception.datasets.kitti.oxts import EARTH_RADIUS, oxts_poses, read_oxts, read_timestamps
 from perception.errors import PerceptionError
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from test_kitti_tracklets import document, pose, tracklet
 
-from perception.datasets.kitti_boxes import camera_to_lidar
-from perception.datasets.kitti_raw import KittiRaw, KittiRawDrive
+from perception.datasets.kitti.boxes import camera_to_lidar
+from perception.datasets.kitti.raw import KittiRaw, KittiRawDrive
 from perception.errors import PerceptionError
 
 CAMERAS = """calib_time: 09-Jan-2012 13:57:47

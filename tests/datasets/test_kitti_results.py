@@ -2,10 +2,10 @@ import numpy as np
 import torch
 
 from perception.boxes import Boxes3D
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_labels import format_label_lines, parse_label_lines
-from perception.datasets.kitti_raw import KittiRaw
-from perception.datasets.kitti_results import detections_to_kitti
+from perception.datasets.kitti.dataset import KittiDetection
+from perception.datasets.kitti.labels import format_label_lines, parse_label_lines
+from perception.datasets.kitti.raw import KittiRaw
+from perception.datasets.kitti.results import detections_to_kitti
 from perception.results import Detections
 
 CLASSES = ("Car", "Pedestrian", "Cyclist", "Van", "Truck", "Misc", "Tram")

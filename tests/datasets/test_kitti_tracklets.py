@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from perception.datasets.kitti_tracklets import read_tracklets
+from perception.datasets.kitti.tracklets import read_tracklets
 from perception.errors import PerceptionError
 
 

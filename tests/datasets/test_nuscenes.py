@@ -11,9 +11,9 @@ import pytest
 import torch
 from nuscenes_files import Written, write_nuscenes
 
-from perception.datasets.nuscenes import Nuscenes, balanced_rows
-from perception.datasets.nuscenes_splits import scenes_of, version_of
-from perception.datasets.nuscenes_tables import read_records
+from perception.datasets.nuscenes.dataset import Nuscenes, balanced_rows
+from perception.datasets.nuscenes.splits import scenes_of, version_of
+from perception.datasets.nuscenes.tables import read_records
 from perception.errors import PerceptionError
 from perception.geometry import points_in_boxes
 
@@ -163,7 +163,7 @@ def test_splits_of_ones_own(made: Written) -> None:
 
 
 def test_tables_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("perception.datasets.nuscenes_tables._CHUNK", 7)
+    monkeypatch.setattr("perception.datasets.nuscenes.tables._CHUNK", 7)
     records = [{"token": 'a"},{', "list": [[1, 2.5], []]}, {"token": "ünd", "x": -1e-3}]
     for indent in (None, 0, 2):
         (tmp_path / "t.json").write_text(json.dumps(records, indent=indent))

@@ -10,7 +10,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from perception.boxes import Boxes3D
-from perception.datasets.nuscenes_geometry import (
+from perception.datasets.nuscenes.geometry import (
     NuscenesCalibration,
     global_to_lidar,
     headings,
@@ -18,8 +18,8 @@ from perception.datasets.nuscenes_geometry import (
     lidar_to_global,
     pose_matrices,
 )
-from perception.datasets.nuscenes_records import CLASSES, NuscenesBoxes
-from perception.datasets.nuscenes_results import detections_to_nuscenes, guess_attributes, read_results, write_results
+from perception.datasets.nuscenes.records import CLASSES, NuscenesBoxes
+from perception.datasets.nuscenes.results import detections_to_nuscenes, guess_attributes, read_results, write_results
 from perception.errors import PerceptionError
 from perception.results import Detections
 

@@ -10,7 +10,7 @@ import torch
 
 from perception.camera import CameraView
 from perception.datasets.augment import RandomFlip, RandomRotation, RandomScaling, RandomTranslation
-from perception.datasets.kitti import KittiDetection
+from perception.datasets.kitti.dataset import KittiDetection
 from perception.datasets.sample import Sample
 from perception.points import PointCloud
 

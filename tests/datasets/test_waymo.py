@@ -24,9 +24,9 @@ from waymo_writer import (  # noqa: E402
 )
 
 from perception.datasets.augment import AugmentConfig, build_augmentation, sample_generator  # noqa: E402
-from perception.datasets.waymo import Waymo, WaymoSegment  # noqa: E402
-from perception.datasets.waymo_labels import JOINTS  # noqa: E402
-from perception.datasets.waymo_range_image import LaserCalibration, points_of  # noqa: E402
+from perception.datasets.waymo.dataset import Waymo, WaymoSegment  # noqa: E402
+from perception.datasets.waymo.labels import JOINTS  # noqa: E402
+from perception.datasets.waymo.range_image import LaserCalibration, points_of  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
 from perception.training.data import Pool  # noqa: E402
 from perception.training.settings import DataEntry  # noqa: E402

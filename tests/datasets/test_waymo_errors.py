@@ -9,7 +9,7 @@ pa = pytest.importorskip("pyarrow")
 
 from waymo_writer import SEGMENT, change, default_lasers, frames_of, write_segment  # noqa: E402
 
-from perception.datasets.waymo import WaymoSegment  # noqa: E402
+from perception.datasets.waymo.dataset import WaymoSegment  # noqa: E402
 from perception.errors import PerceptionError  # noqa: E402
 
 

@@ -8,7 +8,7 @@ pa = pytest.importorskip("pyarrow")
 from pyarrow import parquet  # noqa: E402
 from waymo_writer import SEGMENT, Laser, default_lasers, even_beams, frames_of, write_segment  # noqa: E402
 
-from perception.datasets.waymo import WaymoSegment  # noqa: E402
+from perception.datasets.waymo.dataset import WaymoSegment  # noqa: E402
 
 
 @pytest.fixture(scope="module")

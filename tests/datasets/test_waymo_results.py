@@ -9,8 +9,8 @@ pytest.importorskip("pyarrow")
 from waymo_writer import SEGMENT, START, default_lasers, frames_of, write_segment
 
 from perception.boxes import Boxes3D
-from perception.datasets.waymo import Waymo
-from perception.datasets.waymo_results import read_objects, write_results
+from perception.datasets.waymo.dataset import Waymo
+from perception.datasets.waymo.results import read_objects, write_results
 from perception.errors import PerceptionError
 from perception.results import Detections
 from perception.training.evaluation_waymo import evaluate_waymo

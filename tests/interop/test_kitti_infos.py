@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from info_writers import kitti, kitti_1
 
-from perception.datasets.kitti import KittiDetection
+from perception.datasets.kitti.dataset import KittiDetection
 from perception.errors import PerceptionError
 from perception.interop.kitti_infos import KittiInfos
 

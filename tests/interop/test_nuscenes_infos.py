@@ -11,8 +11,8 @@ import torch
 from info_writers import ORDER, mmdet3d_0, mmdet3d_1, openpcdet
 from nuscenes_files import Written, write_nuscenes
 
-from perception.datasets.nuscenes import Nuscenes
-from perception.datasets.nuscenes_records import CLASSES
+from perception.datasets.nuscenes.dataset import Nuscenes
+from perception.datasets.nuscenes.records import CLASSES
 from perception.errors import PerceptionError
 from perception.geometry import points_in_boxes
 from perception.interop.nuscenes_infos import NuscenesInfos

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.io.importers.conversion import ImportReport
-from perception.io.importers.det3d import plan, read_config
+from perception.io.importers.det3d.importer import plan, read_config
 from perception.io.importers.foreign_config import ForeignConfig
 from perception.io.importers.python_config import parse_python_config
 from perception.points import PointBatch

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from perception.backbones.focal import importances
 from perception.errors import PerceptionError
-from perception.io.importers.det3d import plan, read_config
+from perception.io.importers.det3d.importer import plan, read_config
 from perception.io.importers.foreign_config import ForeignConfig
 from perception.losses.objectness import objectness_loss
 from perception.points import PointBatch

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from perception.backbones.image import ImageEncoder
 from perception.errors import PerceptionError
-from perception.io.importers.openpcdet import load_official
+from perception.io.importers.openpcdet.importer import load_official
 from perception.io.importers.torchvision import load_image_encoder
 from perception.models.catalogue import MODELS
 

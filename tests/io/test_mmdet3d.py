@@ -18,7 +18,7 @@ from torch import Tensor
 
 from perception.errors import PerceptionError
 from perception.io.importers.conversion import ImportReport
-from perception.io.importers.mmdet3d import plan
+from perception.io.importers.mmdet3d.importer import plan
 from perception.points import PointBatch
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden"

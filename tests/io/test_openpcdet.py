@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.io.importers.openpcdet import load_official, read_checkpoint
+from perception.io.importers.openpcdet.importer import load_official, read_checkpoint
 from perception.models.catalogue import MODELS
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from perception.errors import PerceptionError
-from perception.io.importers.openpcdet_plan import plan
+from perception.io.importers.openpcdet.plan import plan
 from perception.models.catalogue import MODELS
 
 DATA: dict[str, Any] = {

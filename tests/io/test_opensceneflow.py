@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from perception.errors import PerceptionError
-from perception.io.importers import opensceneflow
 from perception.io.importers.checkpoint import open_checkpoint
 from perception.io.importers.importing import import_checkpoint
 from perception.io.importers.omegaconf_globals import plain_values
+from perception.io.importers.opensceneflow import importer as opensceneflow
 from perception.models.catalogue import MODELS
 
 TARGET = {

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.io.importers import hotformerloc
 from perception.io.importers.families import family_of
-from perception.io.importers.hotformerloc_keys import depthwise_kernel, sparse_kernel
+from perception.io.importers.hotformerloc import importer as hotformerloc
+from perception.io.importers.hotformerloc.keys import depthwise_kernel, sparse_kernel
 from perception.models.hotformerloc import HOTFormerLoc
 
 SIZES = {

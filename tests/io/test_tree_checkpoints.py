@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.io.importers import segmentanytree, treelearn
+from perception.io.importers import treelearn
 from perception.io.importers.checkpoint import open_checkpoint
 from perception.io.importers.importing import import_checkpoint
+from perception.io.importers.segmentanytree import importer as segmentanytree
 from perception.models.segmentanytree import SegmentAnyTreeConfig
 from perception.models.treelearn import TreeLearnConfig
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.datasets.nuscenes_records import ATTRIBUTES, CLASSES, NuscenesBoxes, NuscenesTruth
+from perception.datasets.nuscenes.records import ATTRIBUTES, CLASSES, NuscenesBoxes, NuscenesTruth
 
 
 def made(frames: int, labels: int, spare: int, seed: int) -> tuple[NuscenesTruth, NuscenesBoxes]:

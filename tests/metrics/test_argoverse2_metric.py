@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from perception.boxes import Boxes3D
-from perception.datasets.argoverse2_labels import CATEGORIES
+from perception.datasets.argoverse2.labels import CATEGORIES
 from perception.datasets.sample import Objects
 from perception.errors import PerceptionError
 from perception.metrics.argoverse2 import evaluate

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from perception.datasets.kitti_labels import KittiObjects, format_label_lines, parse_label_lines
+from perception.datasets.kitti.labels import KittiObjects, format_label_lines, parse_label_lines
 from perception.errors import PerceptionError
 from perception.metrics.kitti import ceiling, evaluate
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.datasets.kitti_labels import KittiObjects
+from perception.datasets.kitti.labels import KittiObjects
 from perception.metrics.kitti import DIFFICULTIES, LOOSE, STRICT, Frame, evaluate
 from perception.metrics.kitti_overlap import METRICS
 from perception.metrics.kitti_reference import curves

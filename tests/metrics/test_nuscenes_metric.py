@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from nuscenes_made import made
 
-from perception.datasets.nuscenes_records import NuscenesBoxes, NuscenesTruth
+from perception.datasets.nuscenes.records import NuscenesBoxes, NuscenesTruth
 from perception.errors import PerceptionError
 from perception.metrics.nuscenes import CLASSES, evaluate, perfect_results
 from perception.metrics.nuscenes_filter import in_question

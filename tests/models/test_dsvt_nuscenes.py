@@ -14,7 +14,7 @@ import pytest
 import torch
 from drawn_weights import drawn
 
-from perception.io.importers import openpcdet
+from perception.io.importers.openpcdet import importer as openpcdet
 from perception.models.catalogue import MODELS
 from perception.models.dsvt import DSVTNuScenes
 from perception.points import PointBatch

@@ -12,7 +12,7 @@ import torch
 from drawn_weights import drawn
 
 from perception.flow_pipeline import perceive_flow
-from perception.io.importers import opensceneflow
+from perception.io.importers.opensceneflow import importer as opensceneflow
 from perception.models.flow_model import FlowModel
 from perception.points import PointCloud
 from perception.scan_pair import ScanPair

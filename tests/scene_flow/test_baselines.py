@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from perception.datasets.flow import with_ground
+from perception.datasets.flow.pairs import with_ground
 from perception.datasets.rigid import inverse
 from perception.points import PointCloud
 from perception.scan_pair import ScanPair

@@ -35,7 +35,7 @@ class TestWithLibrary:
         assert np.degrees(np.arccos(min((np.trace(off[:3, :3]) - 1) / 2, 1))) < 0.1
 
     def test_real_scans(self, shared_data: Path) -> None:
-        from perception.datasets.flow_argoverse2 import Argoverse2Flow
+        from perception.datasets.flow.argoverse2 import Argoverse2Flow
 
         pytest.importorskip("pyarrow")
         pair = Argoverse2Flow(shared_data / "argoverse2" / "sensor_val")[0].pair

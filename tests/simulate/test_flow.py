@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.datasets.flow_classes import GROUPS
+from perception.datasets.flow.classes import GROUPS
 from perception.datasets.rigid import move
 from perception.errors import PerceptionError
 from perception.simulate.flow import StreetFlow, moving_street, street_flow
 from perception.simulate.ground import cast_ground
 from perception.simulate.sensor import HDL64, Lidar, revolution
 from perception.simulate.shapes import Pose
-from perception.simulate.street import street
+from perception.simulate.street.scene import street
 
 SMALL = Lidar(tuple(2.0 - i / 2 for i in range(50)), azimuth_step=0.5, noise=0.0)
 

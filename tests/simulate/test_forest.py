@@ -12,13 +12,13 @@ from perception.datasets.catalogue import make_dataset
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.io.writers import write_points
-from perception.simulate.forest import ForestScan, forest
-from perception.simulate.forest_dataset import ForestDataset, tree_objects
-from perception.simulate.forest_parts import DEAD_BRANCH, LIVE_BRANCH, LOW_VEGETATION, STEM, TERRAIN
-from perception.simulate.forest_scanners import SCANNERS, TerrestrialScanner
-from perception.simulate.forest_species import BREAST, PINE, SPECIES, SPRUCE, crown_diameter_of, height_of, stem_radius
-from perception.simulate.forest_stand import draw_plan, grow_stand
-from perception.simulate.forest_terrain import terrain
+from perception.simulate.forest.dataset import ForestDataset, tree_objects
+from perception.simulate.forest.parts import DEAD_BRANCH, LIVE_BRANCH, LOW_VEGETATION, STEM, TERRAIN
+from perception.simulate.forest.scanners import SCANNERS, TerrestrialScanner
+from perception.simulate.forest.scene import ForestScan, forest
+from perception.simulate.forest.species import BREAST, PINE, SPECIES, SPRUCE, crown_diameter_of, height_of, stem_radius
+from perception.simulate.forest.stand import draw_plan, grow_stand
+from perception.simulate.forest.terrain import terrain
 
 SMALL = {"airborne": 30.0, "drone": 100.0, "mobile": 300.0, "terrestrial": 600.0}
 

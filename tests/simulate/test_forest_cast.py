@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from perception.simulate.forest_cast import cast_forest
-from perception.simulate.forest_grid import CellGrid, cell_grid
-from perception.simulate.forest_kernels import HERBS, SOIL, trace
-from perception.simulate.forest_meet import meet_foliage, meet_wood, uniform
-from perception.simulate.forest_parts import LIVE_BRANCH, STEM, Parts, foliage, join, wood
-from perception.simulate.forest_scanners import AirborneScanner, Beam
-from perception.simulate.forest_terrain import Terrain, terrain
+from perception.simulate.forest.cast import cast_forest
+from perception.simulate.forest.grid import CellGrid, cell_grid
+from perception.simulate.forest.kernels import HERBS, SOIL, trace
+from perception.simulate.forest.meet import meet_foliage, meet_wood, uniform
+from perception.simulate.forest.parts import LIVE_BRANCH, STEM, Parts, foliage, join, wood
+from perception.simulate.forest.scanners import AirborneScanner, Beam
+from perception.simulate.forest.terrain import Terrain, terrain
 
 OPAQUE = np.array([0.0, 0.0, 1.0, 1.0, 0.0, 0.0])
 REACH = np.array([0.0, 1000.0])

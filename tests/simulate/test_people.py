@@ -6,21 +6,17 @@ import numpy as np
 import pytest
 
 from perception.datasets.catalogue import make_dataset
-from perception.datasets.waymo_labels import JOINTS
+from perception.datasets.waymo.labels import JOINTS
 from perception.errors import PerceptionError
-from perception.simulate.body import Outfit, body
-from perception.simulate.capsule import Capsule
 from perception.simulate.dataset import StreetDataset
 from perception.simulate.ground import Ground
-from perception.simulate.people_dataset import PeopleDataset
-from perception.simulate.people_ranges import SPLITS, TEST, TRAIN, draw_person
-from perception.simulate.people_scene import FAR, NEAR, people_scene
-from perception.simulate.postures import ACTIONS, draw_action, gait
-from perception.simulate.raycast import cast
-from perception.simulate.sensor import OS1_128, SENSORS, WAYMO_TOP, Lidar
-from perception.simulate.shapes import Material, Pose, cuboid
-from perception.simulate.sightlines import free_sight
-from perception.simulate.skeleton import (
+from perception.simulate.people.body import Outfit, body
+from perception.simulate.people.capsule import Capsule
+from perception.simulate.people.dataset import PeopleDataset
+from perception.simulate.people.postures import ACTIONS, draw_action, gait
+from perception.simulate.people.ranges import SPLITS, TEST, TRAIN, draw_person
+from perception.simulate.people.scene import FAR, NEAR, people_scene
+from perception.simulate.people.skeleton import (
     ANKLE,
     ELBOW,
     HEAD,
@@ -33,6 +29,10 @@ from perception.simulate.skeleton import (
     Posture,
     pose_skeleton,
 )
+from perception.simulate.raycast import cast
+from perception.simulate.sensor import OS1_128, SENSORS, WAYMO_TOP, Lidar
+from perception.simulate.shapes import Material, Pose, cuboid
+from perception.simulate.sightlines import free_sight
 
 NAMES = list(JOINTS)
 STONE = Material(0.5)

@@ -7,9 +7,9 @@ import pytest
 
 from perception.simulate.ground import Ground, cast_ground
 from perception.simulate.raycast import cast
-from perception.simulate.scenery import LEAVES
 from perception.simulate.sensor import HDL64, Lidar, revolution
 from perception.simulate.shapes import Cylinder, Ellipsoid, Material, Pose, Shape, cuboid, extruded, limb
+from perception.simulate.street.scenery import LEAVES
 
 STONE = Material(0.5)
 AHEAD = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0]], np.float32)

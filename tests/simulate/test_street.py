@@ -11,7 +11,7 @@ from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.simulate.dataset import StreetDataset
 from perception.simulate.sensor import HDL64, Lidar
-from perception.simulate.street import kitti_difficulty, street
+from perception.simulate.street.scene import kitti_difficulty, street
 
 
 @pytest.fixture(scope="module")

@@ -12,14 +12,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from perception.datasets.kitti import KittiDetection
+from perception.datasets.kitti.dataset import KittiDetection
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.simulate import export
 from perception.simulate.export import Order, simulate
-from perception.simulate.people_ranges import TEST
-from perception.simulate.people_scene import people_scene
-from perception.simulate.street import street
+from perception.simulate.people.ranges import TEST
+from perception.simulate.people.scene import people_scene
+from perception.simulate.street.scene import street
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from perception.datasets.kitti import KittiDetection
-from perception.datasets.kitti_raw import KittiRaw
+from perception.datasets.kitti.dataset import KittiDetection
+from perception.datasets.kitti.raw import KittiRaw
 from perception.errors import PerceptionError
 from perception.heads.anchor_head import AnchorPredictions
 from perception.heads.anchors import assign

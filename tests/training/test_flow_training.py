@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from perception.datasets.flow import FlowSample
+from perception.datasets.flow.pairs import FlowSample
 from perception.errors import PerceptionError
 from perception.scan_pair import ScanPair
 from perception.scene_flow.icp_clusters import cluster_flow
@@ -127,7 +127,7 @@ def test_evaluation(tmp_path: Path) -> None:
     assert values["bucketed"]["BACKGROUND"]["Dynamic"] is None
     assert "three-way" in clusters.table()
     # Frames one by one tell the same as all at once.
-    from perception.datasets.flow_classes import GROUPS
+    from perception.datasets.flow.classes import GROUPS
     from perception.metrics.scene_flow import range_cells, speed_cells
 
     frames = [flow_frame(pairs[i], cluster_flow(pairs[i].pair)) for i in range(3)]

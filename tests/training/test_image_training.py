@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from perception.datasets.augment import Compose, RandomFlip, RandomRotation, RandomScaling
-from perception.datasets.kitti import KittiDetection
+from perception.datasets.kitti.dataset import KittiDetection
 from perception.errors import PerceptionError
 from perception.models.catalogue import MODELS
 from perception.models.model import Model

@@ -15,10 +15,10 @@ import torch
 from perception.boxes import Boxes3D
 from perception.datasets.augment import RandomFlip, RandomRotation, sample_generator
 from perception.datasets.ground_truth_database import build_database
-from perception.datasets.nuscenes import Nuscenes
-from perception.datasets.nuscenes_geometry import global_to_lidar
-from perception.datasets.nuscenes_records import CLASSES
-from perception.datasets.nuscenes_results import read_results
+from perception.datasets.nuscenes.dataset import Nuscenes
+from perception.datasets.nuscenes.geometry import global_to_lidar
+from perception.datasets.nuscenes.records import CLASSES
+from perception.datasets.nuscenes.results import read_results
 from perception.errors import PerceptionError
 from perception.io.weights import Card, save_weights
 from perception.models.catalogue import entry

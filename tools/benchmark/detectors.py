@@ -31,7 +31,7 @@ from peers import SAME_SHARE, SAME_SHARE_TWO_STAGES, Peer, Run, load_peer, match
 from random_weights import random_model
 from rich.console import Console
 
-from perception.datasets.kitti_calibration import KittiCalibration, read_object_calibration
+from perception.datasets.kitti.calibration import KittiCalibration, read_object_calibration
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.models.catalogue import MODELS

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from perception.datasets.kitti_calibration import read_object_calibration
+from perception.datasets.kitti.calibration import read_object_calibration
 from perception.io.clouds import read_points
 from perception.points import PointBatch, PointCloud
 from perception.simulate.sensor import HDL32, HDL64, KITTI_CAMERA_SECTOR
-from perception.simulate.street import street
+from perception.simulate.street.scene import street
 from perception.sparse import SparseTensor, VoxelGrid, dynamic_voxelise
 
 KITTI_GRID = VoxelGrid((0.0, -40.0, -3.0, 70.4, 40.0, 1.0), (0.05, 0.05, 0.1))

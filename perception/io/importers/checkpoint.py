@@ -17,7 +17,7 @@ from torch import Tensor
 from perception.errors import PerceptionError
 from perception.io.importers.inert_globals import allowed_globals
 from perception.io.importers.omegaconf_globals import omegaconf_globals
-from perception.io.importers.segmentanytree import latest_weights
+from perception.io.importers.segmentanytree.importer import latest_weights
 
 WEIGHTS = ("model_state", "state_dict", "model", "model_state_dict", "net")
 PICKLE_HEADS = tuple(b"\x80" + bytes([protocol]) for protocol in range(2, 6))

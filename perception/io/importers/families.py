@@ -10,20 +10,17 @@ from typing import Any
 
 from torch import Tensor
 
-from perception.io.importers import (
-    det3d,
-    hotformerloc,
-    minkloc,
-    mmdet3d,
-    openpcdet_plan,
-    opensceneflow,
-    segmentanytree,
-    treelearn,
-)
-from perception.io.importers.hotformerloc_keys import HOTFORMERLOC
-from perception.io.importers.openpcdet_keys import RULES
+from perception.io.importers import minkloc, treelearn
+from perception.io.importers.det3d import importer as det3d
+from perception.io.importers.hotformerloc import importer as hotformerloc
+from perception.io.importers.hotformerloc.keys import HOTFORMERLOC
+from perception.io.importers.mmdet3d import importer as mmdet3d
+from perception.io.importers.openpcdet import plan as openpcdet_plan
+from perception.io.importers.openpcdet.keys import RULES
+from perception.io.importers.opensceneflow import importer as opensceneflow
 from perception.io.importers.plan import Plan
-from perception.io.importers.segmentanytree_keys import SEGMENTANYTREE, UNUSED
+from perception.io.importers.segmentanytree import importer as segmentanytree
+from perception.io.importers.segmentanytree.keys import SEGMENTANYTREE, UNUSED
 from perception.models.catalogue import entry
 
 Planner = Callable[[Mapping[str, Tensor], str | None, Path | None, str, Mapping[str, Any]], Plan]

@@ -14,8 +14,8 @@ from perception.errors import PerceptionError
 from perception.io.importers.checkpoint import Checkpoint, open_checkpoint
 from perception.io.importers.conversion import ImportReport
 from perception.io.importers.families import FAMILIES, family_of
-from perception.io.importers.mmdet3d import configures_itself
-from perception.io.importers.openpcdet_yaml import is_openpcdet
+from perception.io.importers.mmdet3d.importer import configures_itself
+from perception.io.importers.openpcdet.yaml import is_openpcdet
 from perception.io.importers.plan import Plan
 from perception.io.importers.recognise import Likeness, compare, likenesses, unknown_family
 from perception.models.catalogue import entry

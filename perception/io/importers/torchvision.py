@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from perception.backbones.image import ImageEncoder
-from perception.io.importers.openpcdet import ImportReport
+from perception.io.importers.openpcdet.importer import ImportReport
 from perception.io.weights import load_strictly
 
 LATER = re.compile(r"(layer[234]|fc|classifier|aux_classifier)\.")

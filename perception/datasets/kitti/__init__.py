@@ -1,0 +1,1 @@
+"""KITTI: the object benchmark and the raw drives."""

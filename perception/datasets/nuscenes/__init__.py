@@ -1,0 +1,1 @@
+"""nuScenes from its published JSON tables."""

@@ -1,0 +1,1 @@
+"""Waymo Open Dataset, version 2 (parquet)."""

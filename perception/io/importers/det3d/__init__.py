@@ -1,0 +1,1 @@
+"""Checkpoints of det3d: CenterPoint and Focals Conv."""

@@ -1,0 +1,1 @@
+"""Checkpoints and configurations of mmdet3d 1.x."""

@@ -1,0 +1,1 @@
+"""Checkpoints and configurations of OpenPCDet and the repositories built on it."""

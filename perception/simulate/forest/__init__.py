@@ -1,0 +1,1 @@
+"""Forests, and the scanners that fly over, drive along and stand in them."""

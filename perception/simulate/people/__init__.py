@@ -1,0 +1,1 @@
+"""Articulated people with keypoints."""
