@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.io.importers.mmdet3d import keys
 from perception.io.importers.foreign_config import ForeignConfig
 from perception.io.importers.key_rules import Rules
+from perception.io.importers.mmdet3d import keys
 from perception.io.importers.mmdet3d.anchors import anchor_values
 from perception.io.importers.mmdet3d.centre import centre_values
 from perception.io.importers.mmdet3d.published import PUBLISHED
