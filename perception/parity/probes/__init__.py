@@ -8,13 +8,13 @@ from perception.parity.probes.centre import CentreProbe, SparseCentreProbe
 from perception.parity.probes.dsvt import DSVT, DSVTProbe, block_paths
 from perception.parity.probes.focals import FocalCentreProbe, FocalTwoStageProbe, importance_paths
 from perception.parity.probes.keypoints import KeypointProbe
-from perception.parity.probes.paths import ANCHOR_HEAD, SPARSE_ENCODER
+from perception.parity.probes.paths import BEV, SPARSE_ENCODER
 from perception.parity.probes.transfusion import TransFusionProbe
 from perception.parity.probes.two_stage import TwoStageProbe
 
-_centerpoint = CentreProbe({**SPARSE_ENCODER, "spatial_features": "flatten", "spatial_features_2d": "bev"})
-_centerpoint_pillars = CentreProbe({"vfe": "encoder", "spatial_features": "flatten", "spatial_features_2d": "bev"})
-_two_stage = TwoStageProbe({**SPARSE_ENCODER, "spatial_features": "flatten", **ANCHOR_HEAD})
+_centerpoint = CentreProbe({**SPARSE_ENCODER, "spatial_features": "flatten", **BEV})
+_centerpoint_pillars = CentreProbe({"vfe": "encoder", "spatial_features": "flatten", **BEV})
+_two_stage = TwoStageProbe({**SPARSE_ENCODER, "spatial_features": "flatten", **BEV})
 _focals = {**_two_stage.paths, **importance_paths((1,))}
 
 _voxelnext = SparseCentreProbe(
@@ -31,8 +31,8 @@ _voxelnext = SparseCentreProbe(
 )
 
 PROBES: dict[str, Probe] = {
-    "second": AnchorProbe({**SPARSE_ENCODER, "spatial_features": "flatten", **ANCHOR_HEAD}),
-    "pointpillars": AnchorProbe({"vfe": "encoder", "spatial_features": "scatter", **ANCHOR_HEAD}),
+    "second": AnchorProbe({**SPARSE_ENCODER, "spatial_features": "flatten", **BEV}),
+    "pointpillars": AnchorProbe({"vfe": "encoder", "spatial_features": "scatter", **BEV}),
     "voxel-rcnn-car": _two_stage,
     "pv-rcnn": _two_stage,
     "pv-rcnn-waymo": _two_stage,
@@ -51,7 +51,7 @@ PROBES: dict[str, Probe] = {
     },
     "voxelkp": KeypointProbe({**_voxelnext.paths, "x_conv4": "backbone.stage4"}),
     "transfusion-lidar": TransFusionProbe(
-        {**SPARSE_ENCODER, "spatial_features": "flatten", "spatial_features_2d": "bev"}
+        {**SPARSE_ENCODER, "spatial_features": "flatten", **BEV}
     ),
     "dsvt-pillar": DSVTProbe({**DSVT, **block_paths((4,))}),
     "dsvt-voxel": DSVTProbe({**DSVT, **block_paths((1, 1, 1, 1))}),

@@ -21,7 +21,11 @@ class AnchorProbe(Probe):
         self, model: AnchorDetector, predictions: AnchorPredictions, stored: Mapping[str, np.ndarray]
     ) -> dict[str, Stage]:
         boxes = model.head.decode(predictions)
+        shape = predictions.anchors.shape[:2]
         return {
+            "head.cls_preds": _as_map(predictions.scores, shape),
+            "head.box_preds": _as_map(predictions.residuals, shape),
+            "head.dir_cls_preds": _as_map(predictions.directions, shape),
             "head.batch_cls_preds": Stage(predictions.scores.flatten(0, 1).numpy()),
             "head.batch_box_preds": Stage(boxes.flatten(0, 1).numpy()),
         }
@@ -51,6 +55,11 @@ class AnchorProbe(Probe):
         excess = max(float(sample.max(initial=0.0) - limit), 0.0)
         keys = (f"{call}/cand_idx",)
         yield Check(f"{call} candidates", excess <= 1e-4, excess, 1e-4, len(index), "none better left out", keys)
+
+
+def _as_map(values: torch.Tensor, shape: torch.Size) -> Stage:
+    """(B, H * W * A, C) as the map (B, A * C, H, W) that the convolution gave."""
+    return Stage(values.reshape(len(values), *shape, -1).permute(0, 3, 1, 2).numpy())
 
 
 def suppressed_as_stored(call: str, facts: Mapping[str, Any], stored: Mapping[str, np.ndarray]) -> Check:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-ANCHOR_HEAD = {
-    "spatial_features_2d": "bev",
-    "head.cls_preds": "head.score",
-    "head.box_preds": "head.residual",
-    "head.dir_cls_preds": "head.direction",
-}
+BEV = {"spatial_features_2d": "bev"}
 SPARSE_ENCODER = {
     "vfe": "encoder",
     "x_conv1": "backbone.stage1",
