@@ -1,8 +1,9 @@
 # The README's two lines, and what a contributor runs. PYTHON chooses the interpreter: make test PYTHON=python3.12
 PYTHON ?= python3
 VENV ?= .venv
+VENV_ROS ?= .venv-ros
 
-.PHONY: demo test check
+.PHONY: demo test test-ros check
 
 demo: ## install and show a detector on the bundled scan
 	@echo "installing into $(VENV)/ (torch alone is 200 MB on a CPU, some GB with CUDA)"
@@ -20,6 +21,16 @@ test: ## install what the tests need and run them
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy perception
 	$(VENV)/bin/python -m pytest -m "not slow" --durations=10
+	$(MAKE) --no-print-directory test-ros
+
+test-ros: ## the nodes against real rclpy, in an environment of its own that borrows everything else from the tests'
+	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo "no wheels of rclpy for $$(uname -sm): nodes are not tested"; exit 0; fi; \
+	set -e; $(PYTHON) -m venv $(VENV_ROS); \
+	$(VENV_ROS)/bin/pip install -q -r ros_nodes/requirements-test.txt -c constraints.txt --disable-pip-version-check; \
+	site=$$($(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+	own=$$($(VENV_ROS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
+	echo "import site; site.addsitedir('$$site')" > "$$own/tests_environment.pth"; \
+	$(VENV_ROS)/bin/python -m pytest tests/ros/live -m "not slow" --durations=10
 
 check: ## everything, slow tests and all golden files included
 	$(VENV)/bin/python tools/check_all.py

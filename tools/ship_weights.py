@@ -3,7 +3,7 @@
 
 The card is kept in the header of the weights and written beside them as Markdown: what they were trained on, under
 which licence, by which command, what they score and where their limits are. Scores come from evaluation.json files of
-tools/evaluate.py, of which those with frames that were trained on are called so.
+tools/evaluate.py and tools/evaluate_trees.py, of which those with frames that were trained on are called so.
 """
 
 from __future__ import annotations
@@ -55,9 +55,12 @@ def card_text(header: WeightsHeader, card: Card, parameters: int) -> str:
 
 
 def _scores(evaluations: list[dict[str, Any]]) -> dict[str, float]:
-    """Average precision at R40, beside what perfect boxes reach on the same frames."""
+    """Average precision at R40 beside what perfect boxes reach on the same frames; of trees F1, whatever found them."""
     scores = {}
     for evaluation in evaluations:
+        if "one_to_one" in evaluation:
+            scores |= _tree_scores(evaluation)
+            continue
         trained = evaluation["frames_trained_on"]
         where = f"{evaluation['frames']} frames, {f'{trained} of them TRAINED ON' if trained else 'none trained on'}"
         for kind in ("Car", "Pedestrian", "Cyclist"):
@@ -67,6 +70,15 @@ def _scores(evaluations: list[dict[str, Any]]) -> dict[str, float]:
                 if best:  # 0 where the frames have too few objects for any recall of R40
                     scores[f"{kind}, {metric}, moderate, R40, of {best:.1f} possible; {where}"] = found
     return scores
+
+
+def _tree_scores(evaluation: dict[str, Any]) -> dict[str, float]:
+    """Of these weights, and of the methods without weights that were evaluated beside them."""
+    trained, plots, method = evaluation["frames_trained_on"], evaluation["frames"], evaluation["method"]
+    method = "these weights" if method.endswith(".safetensors") else method
+    where = f"{evaluation['data']}; {plots} plots, {f'{trained} of them TRAINED ON' if trained else 'none trained on'}"
+    values = evaluation["one_to_one"]
+    return {f"{name}, {method}; {where}": 100 * values[key] for name, key in (("F1", "f1"), ("coverage", "coverage"))}
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:

@@ -70,6 +70,24 @@ def inside_unit(points: PointBatch, coordinates: Coordinates) -> PointBatch:
     return PointBatch(points.values[inside], points.sample[inside], points.batch_size)
 
 
+def within(points: PointBatch, radius: float) -> PointBatch:
+    """The points at most ``radius`` from the z axis; PerceptionError for a cloud that has none there."""
+    distance = points.xyz[:, :2].norm(dim=1)
+    near = distance <= radius
+    kept = PointBatch(points.values[near], points.sample[near], points.batch_size)
+    counts = kept.sample.bincount(minlength=points.batch_size)
+    if (counts == 0).any():
+        cloud = int((counts == 0).nonzero()[0])
+        there = distance[points.sample == cloud]
+        nearest = f", the nearest is at {float(there.min()):,.0f} m" if len(there) else ""
+        raise PerceptionError(
+            f"cloud {cloud} of {points.batch_size} has no point within {radius:g} m of its origin{nearest}",
+            "a scan in the frame of its sensor, in metres",
+            "subtract the sensor's position, or its middle from a submap",
+        )
+    return kept
+
+
 def cylindrical(points: PointBatch) -> PointBatch:
     """x y z of the unit cylinder as distance, direction and height, each from -1 to 1."""
     xyz = points.xyz

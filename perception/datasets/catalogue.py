@@ -14,12 +14,18 @@ from perception.datasets.flow.kitti_raw import KittiRawFlow
 from perception.datasets.flow.labels import DILATION
 from perception.datasets.flow.nuscenes import NuscenesFlow
 from perception.datasets.flow.opensceneflow import OpenSceneFlow
+from perception.datasets.flow.scans import ScanPairs
 from perception.datasets.flow.waymo import WaymoFlow
 from perception.datasets.folder import LABELS, FolderDataset, read_frames
 from perception.datasets.kitti.dataset import KittiDetection
 from perception.datasets.kitti.raw import KittiRaw
 from perception.datasets.nuscenes.dataset import Fill, Nuscenes
+from perception.datasets.places.drives import kitti_odometry, mulran, scans_with_poses
+from perception.datasets.places.queries import place_queries
+from perception.datasets.places.submaps import cs_wild_places, robotcar, wild_places
 from perception.datasets.sample import Dataset
+from perception.datasets.trees.las import Labels, LasTrees, for_instance
+from perception.datasets.trees.memory import RememberedPlots
 from perception.datasets.waymo.dataset import SQUASHABLE, Waymo
 from perception.datasets.waymo.segment import LASERS
 from perception.errors import PerceptionError, nearest
@@ -31,7 +37,10 @@ from perception.simulate.flow import StreetFlow
 from perception.simulate.forest.dataset import ForestDataset
 from perception.simulate.forest.scanners import SCANNERS
 from perception.simulate.forest.species import STANDS
+from perception.simulate.loops.dataset import LoopDataset
+from perception.simulate.loops.world import KINDS
 from perception.simulate.people.dataset import PeopleDataset
+from perception.simulate.sensor import SENSORS
 
 
 @config
@@ -142,6 +151,46 @@ class ForestOptions:
 
 
 @config
+class LasTreesOptions:
+    """Of ``LasTrees``, and of ``RememberedPlots`` that keeps ``remembered`` points in memory, one in ``finest`` m."""
+
+    root: str = "data/trees"
+    files: tuple[str, ...] | None = None
+    tree_field: str | None = None
+    labels: Labels = "ids"
+    class_field: str = "classification"
+    unknown: tuple[int, ...] = ()
+    finest: float | None = 0.05
+    remembered: int = 60_000_000
+
+
+@config
+class ForInstanceOptions:
+    """FOR-instance as published: ``split`` dev or test, ``sites`` None for all."""
+
+    root: str = "data/for_instance"
+    split: str = "dev"
+    sites: tuple[str, ...] | None = None
+    finest: float | None = 0.05
+    remembered: int = 60_000_000
+
+
+@config
+class ForestTreesOptions:
+    """Generated plots for models of trees: ``ForestOptions``, made once while there is room in memory."""
+
+    length: int = 100
+    seed: int = 0
+    scanners: tuple[str, ...] = tuple(SCANNERS)
+    side: float = 20.0
+    density: float | None = None
+    kinds: tuple[str, ...] = tuple(STANDS)
+    split: str = "train"
+    finest: float | None = 0.1
+    remembered: int = 60_000_000
+
+
+@config
 class PeopleOptions:
     """Of ``PeopleDataset``: as many generated scenes of people with joints as wanted, no files."""
 
@@ -181,6 +230,14 @@ class KittiRawFlowOptions:
     drives: tuple[str, ...] | None = None
     camera_view: bool = True
     dilation: float = DILATION
+
+
+@config
+class ScanPairsOptions:
+    """Of ``ScanPairs``: a folder of scans without labels, for the loss ``seflow``."""
+
+    root: str = "data/scans"
+    poses: str | None = None
 
 
 @config
@@ -229,11 +286,93 @@ class StreetFlowOptions:
     seconds: float = 0.1
 
 
+@config
+class LoopOptions:
+    """Of ``LoopDataset``: as many generated worlds with a way around as wanted, no files."""
+
+    worlds: int = 20
+    seed: int = 0
+    length: float = 640.0
+    spacing: float = 8.0
+    kinds: tuple[str, ...] = KINDS
+    sensors: tuple[str, ...] = tuple(SENSORS)
+    split: str = "train"
+    fine: bool = False
+
+
+@config
+class RobotCarOptions:
+    """Of ``robotcar``: PointNetVLAD's submaps; ``area`` oxford, university, residential or business."""
+
+    root: str = "data/benchmark_datasets"
+    area: str = "oxford"
+    split: str = "train"
+    runs: tuple[str, ...] | None = None
+
+
+@config
+class PlaceQueriesOptions:
+    """Of ``place_queries``: a published list of training queries, of CS-Campus3D unless said otherwise."""
+
+    root: str = "data/benchmark_datasets"
+    file: str = "training_queries_umd_4096_v2.pickle"
+
+
+@config
+class WildPlacesOptions:
+    """Of ``wild_places``: a forest walked several times."""
+
+    root: str = "data/wild_places"
+    forest: str = "Karawatha"
+    split: str = "train"
+    runs: tuple[str, ...] | None = None
+    csv: str = "poses_aligned_fixed.csv"
+    clouds: str = "Clouds_downsampled"
+
+
+@config
+class CSWildPlacesOptions:
+    """Of ``cs_wild_places``: a forest from the ground and from the air."""
+
+    root: str = "data/cs_wild_places"
+    forest: str = "Karawatha"
+    split: str = "all"
+    runs: tuple[str, ...] | None = None
+
+
+@config
+class KittiOdometryOptions:
+    """Of ``kitti_odometry``: each ``every``-th scan of sequences that have poses."""
+
+    root: str = "data/kitti_odometry"
+    sequences: tuple[str, ...] = ("00",)
+    every: int = 1
+
+
+@config
+class MulranOptions:
+    """Of ``mulran``: each ``every``-th scan of the runs, None for all."""
+
+    root: str = "data/mulran"
+    runs: tuple[str, ...] | None = None
+    every: int = 1
+
+
+@config
+class ScansWithPosesOptions:
+    """Of ``scans_with_poses``: your own drive."""
+
+    root: str = "data/own"
+    poses: str = "poses.txt"
+    scans: str = ""
+    up: str = "z"
+
+
 @dataclass(frozen=True)
 class DatasetEntry:
     """``make`` builds the data set from checked ``options``; ``identifiers`` names its recordings, unread.
 
-    The samples of data sets for ``task`` "flow" are pairs of scans.
+    The samples of data sets for ``task`` "flow" are pairs of scans, for "trees" plots whose points know their tree.
     """
 
     options: type[Any]
@@ -303,6 +442,41 @@ DATASETS |= {
     "waymo_flow": _flow(WaymoFlowOptions, WaymoFlow, labelled=True),
     "opensceneflow": _flow(OpenSceneFlowOptions, OpenSceneFlow),
     "street_flow": _flow(StreetFlowOptions, StreetFlow),
+    "scan_pairs": _flow(ScanPairsOptions, ScanPairs),
+}
+
+
+def _trees(options: type[Any], make: Callable[..., Any]) -> DatasetEntry:
+    def remembered(o: Any) -> RememberedPlots:
+        values = {key: value for key, value in vars(o).items() if key not in ("finest", "remembered")}
+        return RememberedPlots(make(**values), o.finest, o.remembered)
+
+    def names(plots: Any) -> list[str]:
+        return _plot_identifiers(plots.source) if isinstance(plots.source, ForestDataset) else list(plots.identifiers)
+
+    return DatasetEntry(options, remembered, names, "trees")
+
+
+DATASETS |= {
+    "trees_las": _trees(LasTreesOptions, LasTrees),
+    "for_instance": _trees(ForInstanceOptions, for_instance),
+    "forest_trees": _trees(ForestTreesOptions, ForestDataset),
+}
+
+
+def _places(options: type[Any], make: Callable[..., Any]) -> DatasetEntry:
+    return DatasetEntry(options, lambda o: make(**vars(o)), lambda places: list(places.identifiers), "places")
+
+
+DATASETS |= {
+    "loops": _places(LoopOptions, LoopDataset),
+    "robotcar": _places(RobotCarOptions, robotcar),
+    "place_queries": _places(PlaceQueriesOptions, place_queries),
+    "wild_places": _places(WildPlacesOptions, wild_places),
+    "cs_wild_places": _places(CSWildPlacesOptions, cs_wild_places),
+    "kitti_odometry": _places(KittiOdometryOptions, kitti_odometry),
+    "mulran": _places(MulranOptions, mulran),
+    "scans_with_poses": _places(ScansWithPosesOptions, scans_with_poses),
 }
 
 

@@ -10,7 +10,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -77,12 +77,16 @@ _ALLOWED = _allowed()
 
 
 class _Restricted(pickle.Unpickler):
+    def __init__(self, file: IO[bytes], expected: str, stand_ins: Mapping[str, type]) -> None:
+        super().__init__(file)
+        self.expected, self.stand_ins = expected, stand_ins
+
     def find_class(self, module: str, name: str) -> Any:
-        allowed = _ALLOWED.get((module, name))
+        allowed = _ALLOWED.get((module, name), self.stand_ins.get(name))
         if allowed is None:
             raise PerceptionError(
                 f"the pickle asks for {module[:60]}.{name[:60]}",
-                EXPECTED,
+                self.expected,
                 "do not load this file with other tools: it may run programs on your machine",
             )
         return allowed
@@ -93,15 +97,20 @@ def read_info_file(path: str | Path) -> Any:
 
     Raises PerceptionError that names a global which the pickle asks for and which is not needed for these.
     """
+    return read_plain_pickle(path, EXPECTED, {})
+
+
+def read_plain_pickle(path: str | Path, expected: str, stand_ins: Mapping[str, type]) -> Any:
+    """``read_info_file`` for other plain content; ``stand_ins``: empty classes in place of those that it names."""
     path, _ = checked_file(path)
     try:
         with path.open("rb") as file:
-            return _Restricted(file).load()
+            return _Restricted(file, expected, stand_ins).load()
     except PerceptionError as error:
         raise PerceptionError(f"{path}: {error.found}", error.expected, error.fix) from None
     except Exception as error:  # a damaged pickle raises whatever its bytes happen to ask for
         reason = " ".join(str(error).split())[:200]
-        raise PerceptionError(f"{path} cannot be read: {type(error).__name__} {reason}", EXPECTED) from None
+        raise PerceptionError(f"{path} cannot be read: {type(error).__name__} {reason}", expected) from None
 
 
 def class_names(content: Mapping[str, Any], where: Path) -> dict[int, str]:

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO, Protocol
 
 import lazrs
 import numpy as np
@@ -29,11 +29,23 @@ COPY_BYTES = 16 << 20
 Progress = Callable[[int, int], None]
 
 
+class Column(Protocol):
+    """What is asked of values: an array, a memory map, or anything that answers slices with arrays."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> np.dtype: ...
+
+    def __getitem__(self, part: slice, /) -> Any: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Dimension:
-    """``values`` (N,), one a point in the order of the file (a memory map will do), and what they mean."""
+    """``values`` (N,), one a point in the order of the file, and what they mean."""
 
-    values: np.ndarray
+    values: Column
     description: str = ""
 
 
@@ -43,7 +55,8 @@ def extend_las(
     """Write the file of ``header`` with these extra dimensions to ``path`` (.las or .laz), atomically.
 
     A dimension that the file already has in the same type is replaced. Answers what could not stay as it was (COPC's
-    index). Raises PerceptionError for values and names that the format cannot hold.
+    index; LAS 1.0, which knows no extra dimensions, becomes 1.2). Raises PerceptionError for values and names that the
+    format cannot hold.
     """
     path = Path(path)
     if path.suffix.lower() not in (".las", ".laz"):
@@ -89,8 +102,10 @@ class _Plan:
                     f"none, or one of {new.values.dtype}",
                     "rename the dimension in the file first",
                 )
-        copc = ("COPC's index is left out: the result is plain LAZ",) if header.kind == "copc" else ()
-        return cls(header, added, replaced, compress, copc if compress else ())
+        changes = ["COPC's index is left out: the result is plain LAZ"] if header.kind == "copc" and compress else []
+        if header.version == "1.0":
+            changes.append("LAS 1.0 knows no extra dimensions: the result is LAS 1.2")
+        return cls(header, added, replaced, compress, tuple(changes))
 
     @property
     def record(self) -> np.dtype:
@@ -105,6 +120,9 @@ class _Plan:
         laszip = self._laszip(length)
         with open(self.header.path, "rb") as source:
             head = bytearray(_at(source, 0, struct.unpack("<H", _at(source, 94, 2))[0]))
+            if self.header.version == "1.0":
+                head[4:8] = bytes(4)  # reserved in LAS 1.0; in 1.2 a source number and what time and waveforms mean
+                head[25] = 2
             records = [self._raw(source, vlr, extended=False) for vlr in self._kept(extended=False)]
             records += self._described(source)
             if laszip is not None:

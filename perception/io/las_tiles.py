@@ -20,12 +20,13 @@ from perception.io.las_header import LasHeader, read_las_header
 from perception.points import PointCloud
 
 MANIFEST = "tiles.json"
+ROWS = 2_000_000  # of a tile that are read at once where the whole is not needed
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A square of ``size`` metres whose lowest corner is (``column``, ``row``) times ``size``, and its points.
+    """A square of ``size`` metres whose lowest corner is ``start`` + (``column``, ``row``) times ``size``.
 
     ``points`` counts those of the square and of its margin.
     """
@@ -34,6 +35,7 @@ class Tile:
     row: int
     size: float
     points: int
+    start: tuple[float, float] = (0.0, 0.0)
 
     @property
     def name(self) -> str:
@@ -41,8 +43,9 @@ class Tile:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """x y in the files' coordinates."""
-        return (self.column + 0.5) * self.size, (self.row + 0.5) * self.size
+        """x y in the files' coordinates, in metres."""
+        x, y = self.start
+        return x + (self.column + 0.5) * self.size, y + (self.row + 0.5) * self.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,9 +62,9 @@ class TilePoints:
 class LasTiles:
     """Tiles of one or several files in one coordinate system, ascending by row and column.
 
-    The grid begins at the origin of the coordinates, so that neighbouring files share its lines. ``folder`` takes
-    about 40 bytes a point (and more for ``fields``, scalar dimensions to keep); tiles that are there from an earlier
-    run over the same files and settings are used again.
+    The grid begins at ``start``, the origin of the coordinates, so that neighbouring files share its lines. ``folder``
+    takes about 40 bytes a point (and more for ``fields``, scalar dimensions to keep); tiles that are there from an
+    earlier run over the same files and settings are used again. ``unit``: metres in a step of the files' coordinates.
     """
 
     def __init__(
@@ -72,11 +75,15 @@ class LasTiles:
         margin: float,
         fields: Sequence[str] = (),
         progress: Progress | None = None,
+        *,
+        start: tuple[float, float] = (0.0, 0.0),
+        unit: float = 1.0,
     ) -> None:
         if not 0 <= margin < size / 2:
             raise PerceptionError(f"tiles of {size} m with a margin of {margin} m", "a margin below half the size")
         self.headers = [read_las_header(path) for path in paths]
         self.folder, self.size, self.margin, self.fields = folder, size, margin, tuple(fields)
+        self.start, self.unit = start, unit
         self.points = sum(header.points for header in self.headers)
         for header in self.headers:
             _check_fields(header, self.fields)
@@ -84,26 +91,38 @@ class LasTiles:
             self._sort(progress)
         counts = json.loads((folder / MANIFEST).read_text())["tiles"]
         places = [(int(row), int(column), n) for (column, row), n in ((k.split("_"), n) for k, n in counts.items())]
-        self.tiles = [Tile(column, row, size, n) for row, column, n in sorted(places)]
+        self.tiles = [Tile(column, row, size, n, start) for row, column, n in sorted(places)]
 
     def __len__(self) -> int:
         return len(self.tiles)
 
     def read(self, tile: Tile) -> TilePoints:
         """The points of a tile and of its margin, in the order of the files."""
-        rows = np.fromfile(self._file(tile.name), self._dtype)
-        if len(rows) != tile.points:
-            raise PerceptionError(
-                f"{self._file(tile.name)} holds {len(rows)} points",
-                f"{tile.points}, as sorted before",
-                f"remove {self.folder} and start again",
-            )
+        rows = np.concatenate([np.zeros(0, self._dtype), *self.rows(tile)])
         xyz = rows["xyz"]
-        core = (np.floor(xyz[:, :2] / self.size) == (tile.column, tile.row)).all(1)
+        core = (self.places(xyz) == (tile.column, tile.row)).all(1)
         base = math.floor(float(xyz[:, 2].min())) if len(rows) else 0
         origin = np.array([*tile.centre, base])
         cloud = PointCloud((xyz - origin).astype(np.float32), {n: rows[n] for n in self.fields}, origin, frame="map")
         return TilePoints(tile, cloud, rows["index"], core)
+
+    def rows(self, tile: Tile, step: int = ROWS) -> Iterator[np.ndarray]:
+        """The same in parts: records of ``xyz`` (3,) float64 in metres, ``index`` int64 and the fields."""
+        path, size = self._file(tile.name), self._dtype.itemsize
+        found = path.stat().st_size if path.is_file() else 0
+        if found != tile.points * size:
+            raise PerceptionError(
+                f"{path} holds {found / size:g} points",
+                f"{tile.points}, as sorted before",
+                f"remove {self.folder} and start again",
+            )
+        with open(path, "rb") as file:
+            for _ in range(0, tile.points, step):
+                yield np.fromfile(file, self._dtype, step)
+
+    def places(self, xyz: np.ndarray) -> np.ndarray:
+        """Column and row (N, 2) of the tile that each point lies in."""
+        return np.asarray(np.floor((xyz[:, :2] - self.start) / self.size))
 
     def __iter__(self) -> Iterator[TilePoints]:
         for tile in self.tiles:
@@ -119,7 +138,8 @@ class LasTiles:
 
     def _sources(self) -> dict[str, object]:
         files = [[str(h.path.resolve()), h.path.stat().st_size, h.path.stat().st_mtime_ns] for h in self.headers]
-        return {"files": files, "size": self.size, "margin": self.margin, "fields": list(self.fields)}
+        grid = {"size": self.size, "margin": self.margin, "start": list(self.start), "unit": self.unit}
+        return {"files": files, "fields": list(self.fields), **grid}
 
     def _finished(self) -> bool:
         try:
@@ -158,7 +178,7 @@ class LasTiles:
     def _rows(self, header: LasHeader, records: np.ndarray, done: int) -> np.ndarray:
         rows = np.empty(len(records), self._dtype)
         for axis, name in enumerate("XYZ"):
-            rows["xyz"][:, axis] = records[name] * header.scale[axis] + header.offset[axis]
+            rows["xyz"][:, axis] = (records[name] * header.scale[axis] + header.offset[axis]) * self.unit
         rows["index"] = np.arange(done, done + len(records))
         columns = header.layout.columns(records) if self.fields else {}
         for name in self.fields:
@@ -167,7 +187,7 @@ class LasTiles:
 
     def _shares(self, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         """The rows of each tile: those inside it, and those of its margin, which are others' too."""
-        xy = rows["xyz"][:, :2]
+        xy = rows["xyz"][:, :2] - self.start
         low = np.floor((xy - self.margin) / self.size).astype(np.int64)
         high = np.floor((xy + self.margin) / self.size).astype(np.int64)
         members, tiles = [], []

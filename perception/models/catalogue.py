@@ -41,14 +41,17 @@ from perception.models.hotformerloc import (
     WILD_PLACES,
     HOTFormerLoc,
 )
+from perception.models.minkloc3dv2 import SMALL as MINKLOC_SMALL
 from perception.models.minkloc3dv2 import MinkLoc3Dv2, MinkLoc3Dv2Config
 from perception.models.model import Model
 from perception.models.pointpillars import SMALL, PointPillars, PointPillarsConfig
 from perception.models.pv_rcnn import PVRCNN, PVRCNNConfig
 from perception.models.pv_rcnn import WAYMO as PV_RCNN_WAYMO
 from perception.models.second import SECOND, SECONDConfig
+from perception.models.segmentanytree import SMALL as SEGMENTANYTREE_SMALL
 from perception.models.segmentanytree import SegmentAnyTree, SegmentAnyTreeConfig
 from perception.models.ssf import LONG_RANGE, SSF, SSFConfig
+from perception.models.ssf import SMALL as SSF_SMALL
 from perception.models.transfusion import TransFusion, TransFusionConfig
 from perception.models.treelearn import TreeLearn, TreeLearnConfig
 from perception.models.voxel_rcnn import CAR, VoxelRCNN, VoxelRCNNConfig
@@ -324,7 +327,7 @@ MODELS: dict[str, Entry] = {
         VoxelKP,
         VOXELKP_SMALL,
         "keypoints",
-        "VoxelKP for embedded GPUs: a hundredth of the weights, geometry only; Waymo's skeleton",
+        "VoxelKP for embedded GPUs: a thirtieth of the weights, geometry only; Waymo's skeleton",
     ),
     "ssf": Entry(
         SSF,
@@ -339,6 +342,9 @@ MODELS: dict[str, Entry] = {
         "flow",
         "SSF (ICRA 2025): sparse scene flow on the voxels of two scans, 205 m around",
         {"opensceneflow": "ssf"},
+    ),
+    "ssf-small": Entry(
+        SSF, SSF_SMALL, "flow", "SSF for embedded GPUs and CPUs: a tenth of the weights, 51 m around"
     ),
     "deflow": Entry(
         DeFlow,
@@ -389,12 +395,21 @@ MODELS: dict[str, Entry] = {
         "MinkLoc3Dv2 (ICPR 2022): sparse convolution and generalised mean; Oxford RobotCar's normalised clouds",
         {"minkloc": "minkloc3dv2"},
     ),
+    "minkloc3dv2-small": Entry(
+        MinkLoc3Dv2, MINKLOC_SMALL, "places", "MinkLoc3Dv2 for CPUs: scans of spinning lidars in metres, cells of 1 m"
+    ),
     "segmentanytree": Entry(
         SegmentAnyTree,
         SegmentAnyTreeConfig(),
         "trees",
         "SegmentAnyTree (2024): sparse U-Net, shifted points and embeddings, scored proposals; lidar of any platform",
         {"segmentanytree": "PointGroup-PAPER"},
+    ),
+    "segmentanytree-small": Entry(
+        SegmentAnyTree,
+        SEGMENTANYTREE_SMALL,
+        "trees",
+        "SegmentAnyTree for CPUs: a twelfth of the weights, voxels of 0.25 m; lidar of any platform",
     ),
     "treelearn": Entry(
         TreeLearn,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from perception.backbones.minkfpn import MinkFPN
-from perception.backbones.octree_input import into_unit_cube
+from perception.backbones.octree_input import into_unit_cube, within
 from perception.config import config
 from perception.errors import PerceptionError
 from perception.heads.place_head import GeM
@@ -22,11 +22,13 @@ class MinkLoc3Dv2Config:
     """Defaults are those of Oxford RobotCar, whose clouds come normalised to [-1, 1].
 
     ``step`` is the size of a cell in the cloud's units. ``normalise``: each cloud's bounding box to [-1, 1] first.
+    ``radius``: points farther than this from the cloud's origin, seen from above, are left out.
     ``unit``: descriptors of length one; the published ones are not, and are compared by euclidean distance.
     """
 
     step: float = 0.01
     normalise: bool = False
+    radius: float | None = None
     planes: tuple[int, ...] = (64, 128, 64, 32)
     top_down: int = 2
     first_kernel: int = 5
@@ -34,6 +36,12 @@ class MinkLoc3Dv2Config:
     unit: bool = False
     temperature: float = 0.01
     closest: int = 4
+
+
+SMALL = MinkLoc3Dv2Config(
+    step=1.0, radius=50.0, planes=(32, 48, 64, 64), top_down=2, first_kernel=3, descriptor=128, unit=True
+)
+"""For scans in metres about their sensor, on CPUs."""
 
 
 class MinkLoc3Dv2(PlaceModel):
@@ -52,6 +60,7 @@ class MinkLoc3Dv2(PlaceModel):
     def voxelise(self, points: PointBatch) -> SparseTensor:
         """The occupied cells, each with the feature 1."""
         points = into_unit_cube(points) if self.config.normalise else points
+        points = points if self.config.radius is None else within(points, self.config.radius)
         cells = torch.floor(points.xyz / self.config.step).long().flip(1)
         # The grids of all levels keep their phase only if cells are moved by whole steps of the coarsest.
         coarsest = 2 ** len(self.config.planes)

@@ -28,12 +28,17 @@ class PlacePairs:
     negatives: Tensor
 
     @classmethod
-    def of(cls, positions: Tensor, positive: float, negative: float) -> PlacePairs:
-        """From ``positions`` (B, 2) in metres: nearer than ``positive`` is one place, farther than ``negative`` two."""
+    def of(cls, positions: Tensor, positive: float, negative: float, regions: Tensor | None = None) -> PlacePairs:
+        """From ``positions`` (B, 2) in metres: nearer than ``positive`` is one place, farther than ``negative`` two.
+
+        Clouds of different ``regions`` (B,), whose positions are not comparable, are never of one place.
+        """
         if not 0 < positive <= negative:
             raise PerceptionError(f"radii of {positive} and {negative} m", "0 < positive <= negative")
         apart = torch.cdist(positions.double(), positions.double())
         same = torch.eye(len(positions), dtype=torch.bool, device=positions.device)
+        if regions is not None:
+            apart = apart.masked_fill(regions[:, None] != regions, torch.inf)
         return cls((apart < positive) & ~same, apart > negative)
 
 

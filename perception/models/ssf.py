@@ -33,6 +33,12 @@ class SSFConfig:
 
 
 LONG_RANGE = SSFConfig(point_range=(-204.8, -204.8, -3.0, 204.8, 204.8, 3.0))
+# Thirteen times fewer weights, for embedded GPUs and CPUs.
+SMALL = SSFConfig(
+    stem=32,
+    channels=((32,), (32, 32), (48, 48), (48, 48, 48), (64, 64, 64), (64, 64, 64)),
+    offset_channels=32,
+)
 
 
 class SSF(FlowModel):

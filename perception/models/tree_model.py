@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -55,6 +55,8 @@ class TreeModel(Model):
     """A model whose results are ``TreeInstances`` and whose loss takes a ``TreeTruth`` a cloud."""
 
     task = "trees"
+    learns_feet: ClassVar[bool] = False
+    """Whether its loss wants to know where trees stand (``TreeTruth.base``)."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -63,6 +65,9 @@ class TreeModel(Model):
     def points(self, clouds: Sequence[PointCloud]) -> PointBatch:
         """Columns x y z and the height in the file; a cloud without that field is taken to be a whole file."""
         return PointBatch.from_clouds([_with_height(cloud) for cloud in clouds], (HEIGHT,), self.device)
+
+    def at_epoch(self, epoch: int) -> None:
+        """Tells the epoch of training, counted from 1, to models that learn one thing after another."""
 
     @abstractmethod
     def results(self, predictions: Any) -> list[TreeInstances]: ...

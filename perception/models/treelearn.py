@@ -66,6 +66,7 @@ class TreeLearn(TreeModel):
 
     stages = ("stem", "backbone", "finish", "semantic", "offset")
     heads = ("semantic",)
+    learns_feet = True
 
     def __init__(self, config: TreeLearnConfig | None = None) -> None:
         super().__init__()

@@ -52,9 +52,15 @@ DEFAULTS = ClusterFlowConfig()
 
 def cluster_flow(pair: ScanPair, settings: ClusterFlowConfig = DEFAULTS) -> SceneFlow:
     """Flow (N, 3) and moving (N,) of the first scan's points; points on the ground never move by themselves."""
+    return cluster_motion(pair, settings)[0]
+
+
+def cluster_motion(pair: ScanPair, settings: ClusterFlowConfig = DEFAULTS) -> tuple[SceneFlow, np.ndarray]:
+    """``cluster_flow`` and the thing (N,) int64 that each of these points belongs to, from 0, or -1."""
     pair = pair_with_ground(pair)
     flow = pair.ego_flow()
     moving = np.zeros(len(flow), np.bool_)
+    thing = np.full(len(flow), -1, np.int64)
     moved, second = pair.moved(), pair.second.xyz
     rows = np.flatnonzero(np.isfinite(moved).all(1) & ~ground_mask(pair.first))
     target = second[np.isfinite(second).all(1) & ~ground_mask(pair.second)].astype(np.float64)
@@ -63,11 +69,12 @@ def cluster_flow(pair: ScanPair, settings: ClusterFlowConfig = DEFAULTS) -> Scen
         things = _things(points, settings)
         motions = _motions(points, things, target, settings)
         goes = (motions.shift != 0).any(1) | (motions.turn != 0)
+        thing[rows] = things
         own = np.flatnonzero(things >= 0)
         own = own[goes[things[own]]]
         flow[rows[own]] += (motions.apply(points[own], things[own]) - points[own]).astype(np.float32)
         moving[rows[own]] = True
-    return SceneFlow(torch.from_numpy(flow), torch.from_numpy(moving))
+    return SceneFlow(torch.from_numpy(flow), torch.from_numpy(moving)), thing
 
 
 def _things(points: np.ndarray, settings: ClusterFlowConfig) -> np.ndarray:

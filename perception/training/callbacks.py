@@ -21,10 +21,12 @@ from perception.training.module import DetectionTraining
 from perception.view.birds_eye import birds_eye
 from perception.view.flow_picture import flow_picture
 from perception.view.skeletons import skeletons_from_above
+from perception.view.trees import tree_picture
 
 STATE = "last.ckpt"
 FINAL = "final.safetensors"
 BEST = "best.safetensors"
+_SHOWN = ("precision", "recall", "f1")
 
 
 class SaveState(Callback):
@@ -137,7 +139,10 @@ class PlainProgress(Callback):
     def on_validation_end(self, trainer: Trainer, module: Any) -> None:
         values = trainer.callback_metrics
         if trainer.is_global_zero and "validate/loss" in values:
-            print(f"validation loss {float(values['validate/loss']):.4f}", flush=True)
+            further = " ".join(
+                f"{name} {float(values[f'validate/{name}']):.3f}" for name in _SHOWN if f"validate/{name}" in values
+            )
+            print(f"validation loss {float(values['validate/loss']):.4f} {further}".rstrip(), flush=True)
 
 
 class Pictures(Callback):
@@ -156,6 +161,8 @@ class Pictures(Callback):
         model.eval()
         if model.task == "flow":
             return self._flow(model, training, sample, epoch)
+        if model.task == "trees":
+            return self._trees(model, training, sample, epoch)
         try:
             found = perceive(model, [sample.cloud], views=[sample.view])[0].cpu()  # type: ignore[union-attr]
         finally:
@@ -176,6 +183,14 @@ class Pictures(Callback):
             model.train(training)
         path = self.folder / f"epoch_{epoch:03d}.png"
         flow_picture(sample.pair, found, path, seconds=sample.seconds, title=f"{sample.identifier}, epoch {epoch}")
+
+    def _trees(self, model: Any, training: bool, sample: Any, epoch: int) -> None:
+        try:
+            found: Any = perceive(model, [sample.cloud])[0]
+        finally:
+            model.train(training)
+        path = self.folder / f"epoch_{epoch:03d}.png"
+        tree_picture(sample.cloud, found, path, title=f"{sample.identifier}, epoch {epoch}")
 
 
 def load_state(module: DetectionTraining, state: dict[str, torch.Tensor]) -> None:

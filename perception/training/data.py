@@ -18,6 +18,7 @@ from perception.camera import CameraView
 from perception.datasets.augment import Schedule, sample_generator
 from perception.datasets.catalogue import DATASETS, make_dataset
 from perception.datasets.flow.pairs import FlowSample
+from perception.datasets.places.tuples import PlacePairSample
 from perception.datasets.sample import Dataset, Objects, Sample
 from perception.errors import PerceptionError
 from perception.points import PointCloud
@@ -156,6 +157,10 @@ def collate(samples: Sequence[Any]) -> Any:
     """Samples side by side, nothing stacked yet: a ``Batch``, or of pairs of scans a ``FlowBatch``."""
     if samples and isinstance(samples[0], FlowSample):
         return FlowBatch.of(samples)
+    if samples and isinstance(samples[0], PlacePairSample):
+        from perception.training.place_batch import PlaceBatch  # which reads samples of this module's data sets
+
+        return PlaceBatch.of(samples)
     return Batch(
         [s.cloud for s in samples],
         [s.objects for s in samples],

@@ -19,6 +19,8 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from perception.config import to_plain
 from perception.datasets.augment import build_schedule
 from perception.datasets.flow.augment import FlowAugmentation
+from perception.datasets.places.augment import PlaceAugmentation
+from perception.datasets.trees.augment import TreeAugmentation
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.io.weights import Card
@@ -30,8 +32,11 @@ from perception.training.data import Augmented, EpochBatches, Pool
 from perception.training.flow_module import FlowTraining
 from perception.training.keypoint_module import KeypointTraining
 from perception.training.module import DetectionTraining
+from perception.training.place_batch import PlacePairsDrawn, PlacePool
+from perception.training.place_module import PlaceTraining
 from perception.training.provenance import describe_frames
 from perception.training.settings import Experiment, model_settings
+from perception.training.tree_module import TreeTraining
 from perception.training.warm_start import warm_start
 
 # Of no concern here: the stream of batches restarts by itself, and loading in this process is a choice.
@@ -61,15 +66,34 @@ def build(experiment: Experiment) -> DetectionTraining:
     model: Any = entry(experiment.model).make(model_settings(experiment))
     if experiment.start_from is not None:
         warm_start(model, experiment.start_from, experiment.reinitialise_head)
-    schedule: Any = FlowAugmentation(experiment.flow_augment)
-    if model.task != "flow":
-        skeleton = getattr(model, "skeleton", None)
-        schedule = build_schedule(experiment.augment, training.epochs, _label_names(experiment, model), skeleton)
+    if model.task == "places":
+        return PlaceTraining(experiment, model, *_places(experiment))
+    schedule, plain = _augmentation(experiment, model)
     train = Augmented(Pool(experiment.data.train, "data.train"), schedule, training.seed)
     checked = experiment.data.validate
-    validate = Augmented(Pool(checked, "data.validate")) if checked and training.validate_every else None
-    modules = {"keypoints": KeypointTraining, "flow": FlowTraining}
+    validate = Augmented(Pool(checked, "data.validate"), plain) if checked and training.validate_every else None
+    modules = {"keypoints": KeypointTraining, "flow": FlowTraining, "trees": TreeTraining}
     return modules.get(model.task, DetectionTraining)(experiment, model, train, validate)
+
+
+def _augmentation(experiment: Experiment, model: Any) -> tuple[Any, Any]:
+    """What is done to samples of training and, where it is not nothing, of validation."""
+    if model.task == "flow":
+        return FlowAugmentation(experiment.flow_augment), None
+    if model.task == "trees":
+        settings = experiment.tree_augment
+        return TreeAugmentation(settings, model.learns_feet), TreeAugmentation(settings.plain(), model.learns_feet)
+    skeleton, epochs = getattr(model, "skeleton", None), experiment.training.epochs
+    return build_schedule(experiment.augment, epochs, _label_names(experiment, model), skeleton), None
+
+
+def _places(experiment: Experiment) -> tuple[Any, Any]:
+    """Pairs of recordings for training, and for validation where there is one."""
+    data, training, radii = experiment.data, experiment.training, experiment.places.radii
+    train = PlacePool(data.train, radii, "data.train")
+    checked = PlacePool(data.validate, radii, "data.validate") if data.validate and training.validate_every else None
+    drawn = PlacePairsDrawn(train, PlaceAugmentation(experiment.place_augment), training.seed)
+    return drawn, None if checked is None else PlacePairsDrawn(checked)
 
 
 def _label_names(experiment: Experiment, model: Any) -> tuple[str, ...]:

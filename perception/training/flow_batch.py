@@ -25,9 +25,8 @@ class FlowBatch:
     def of(cls, samples: Sequence[FlowSample]) -> FlowBatch:
         """Pairs side by side; PerceptionError names one without labels."""
         for sample in samples:
-            if sample.labels is None:
+            if sample.labels is None and sample.motion is None:
                 raise PerceptionError(
                     f"pair {sample.identifier} has no labels", "labelled pairs for training", "choose a labelled split"
                 )
-        truths = [sample.labels.truth() for sample in samples if sample.labels is not None]
-        return cls([s.pair for s in samples], truths, [s.identifier for s in samples])
+        return cls([s.pair for s in samples], [s.truth() for s in samples], [s.identifier for s in samples])

@@ -19,6 +19,8 @@ from perception.training.schedule import make_optimiser, make_schedule
 from perception.training.settings import Experiment
 from perception.training.targets import Targets
 
+_EVERYWHERE = (-math.inf, -math.inf, -math.inf, math.inf, math.inf, math.inf)
+
 
 class DetectionTraining(lightning.LightningModule):
     """A detector with its data, loss, optimiser and place in the stream of batches.
@@ -33,7 +35,7 @@ class DetectionTraining(lightning.LightningModule):
         self.train_data, self.validation_data = train, validate
         self.targets = Targets(
             tuple(model.classes),
-            model.config.point_range,
+            getattr(model.config, "point_range", _EVERYWHERE),  # models of trees see all of a plot
             experiment.classes,
             experiment.minimum_points,
             bool(model.velocity),
@@ -100,7 +102,10 @@ class DetectionTraining(lightning.LightningModule):
         return found
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.losses(batch)
+        return self._logged(self.losses(batch), batch, batch_idx)
+
+    def _logged(self, losses: dict[str, Tensor], batch: Any, batch_idx: int) -> Tensor:
+        """The loss of a step that is finite, written to the logs."""
         if not torch.isfinite(losses["loss"]):
             parts = ", ".join(f"{name} {value.item():.3g}" for name, value in losses.items())
             raise PerceptionError(

@@ -13,6 +13,9 @@ from perception.config import config, merge, parse, read_yaml
 from perception.datasets.augment import AugmentConfig
 from perception.datasets.catalogue import DATASETS, dataset_entry
 from perception.datasets.flow.augment import FlowAugmentConfig
+from perception.datasets.places.augment import PlaceAugmentConfig
+from perception.datasets.places.tuples import PlaceRadii
+from perception.datasets.trees.augment import TreeAugmentConfig
 from perception.errors import PerceptionError
 from perception.models.catalogue import entry
 
@@ -38,7 +41,10 @@ class DataConfig:
 class TrainingConfig:
     """The recipe; defaults are OpenPCDet's for KITTI (adam_onecycle) where it has them.
 
-    ``schedule``: one cycle of the learning rate, or none; ``beta2`` of Adam.
+    ``schedule``: one cycle of the learning rate, none, ``exponential`` by ``rate_decay`` an epoch, or ``cosine`` to
+    zero after a linear rise over ``warm_up`` epochs; ``milestones`` after the same rise a tenth of the rate from each of these
+    epochs on; ``beta2`` of Adam. ``coupled_decay``: Adam with weight decay as part of the gradient, not AdamW. ``norm_momentum_halved``: of trees' models,
+    batch normalisation's momentum is halved every so many epochs down to a tenth, 0 for never.
     ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
@@ -50,7 +56,12 @@ class TrainingConfig:
     epochs: int = 80
     batch_size: int = 4
     learning_rate: float = 0.003
-    schedule: Literal["one-cycle", "constant"] = "one-cycle"
+    schedule: Literal["one-cycle", "constant", "exponential", "cosine", "milestones"] = "one-cycle"
+    rate_decay: float = 0.9885
+    warm_up: float = 0.0
+    milestones: tuple[int, ...] = ()
+    coupled_decay: bool = False
+    norm_momentum_halved: int = 0
     beta2: float = 0.99
     weight_decay: float = 0.01
     decay_norms: bool = True
@@ -73,7 +84,11 @@ class TrainingConfig:
         for name in ("epochs", "batch_size", "accumulate"):
             if getattr(self, name) < 1:
                 raise PerceptionError(f"training.{name} = {getattr(self, name)}", "1 or more", f"correct {name}")
-        for name in ("seed", "workers", "validate_every", "picture_every"):
+        if not 0 < self.rate_decay <= 1 or self.warm_up < 0:
+            raise PerceptionError(
+                f"training.rate_decay {self.rate_decay}, warm_up {self.warm_up}", "a factor above 0, epochs from 0"
+            )
+        for name in ("seed", "workers", "validate_every", "picture_every", "norm_momentum_halved"):
             if getattr(self, name) < 0:
                 raise PerceptionError(f"training.{name} = {getattr(self, name)}", "0 or more", f"correct {name}")
         if self.average is not None and not 0 <= self.average < 1:
@@ -86,12 +101,34 @@ class TrainingConfig:
 
 
 @config
+class PlacesConfig:
+    """How models of places learn: which recordings are of one place, and how many clouds go through at a time.
+
+    A batch has ``training.batch_size`` pairs. ``distillation``: weight of the distance to the averaged model's
+    descriptors (it needs ``training.average``), from the share ``distillation_from`` of all steps on.
+    """
+
+    radii: PlaceRadii = PlaceRadii()
+    chunk: int = 128
+    distillation: float = 0.0
+    distillation_from: float = 0.15
+
+    def __post_init__(self) -> None:
+        if self.chunk < 2 or self.distillation < 0 or not 0 <= self.distillation_from <= 1:
+            raise PerceptionError(
+                f"places: chunk {self.chunk}, distillation {self.distillation} from {self.distillation_from}",
+                "a chunk of 2 clouds or more, a weight from 0, a share from 0 to 1",
+            )
+
+
+@config
 class Experiment:
     """``model`` is a catalogue name and ``overrides`` what changes in its configuration.
 
     ``classes`` renames labels before they are matched with the model's classes: ``{Van: Car}`` learns vans as cars.
     Labels of no class of the model are left out, as are boxes holding fewer than ``minimum_points`` points.
-    ``augment`` is for clouds, ``flow_augment`` for pairs of scans.
+    ``augment`` is for clouds, ``flow_augment`` for pairs of scans, ``tree_augment`` for plots with trees,
+    ``place_augment`` for recordings of places, whose pairs ``places`` describes.
     ``start_from`` is a weights file to begin with, all but the head of it with ``reinitialise_head``.
     """
 
@@ -104,6 +141,9 @@ class Experiment:
     reinitialise_head: bool = False
     augment: AugmentConfig = AugmentConfig()
     flow_augment: FlowAugmentConfig = FlowAugmentConfig()
+    tree_augment: TreeAugmentConfig = TreeAugmentConfig()
+    place_augment: PlaceAugmentConfig = PlaceAugmentConfig()
+    places: PlacesConfig = PlacesConfig()
     training: TrainingConfig = TrainingConfig()
 
 
@@ -148,18 +188,20 @@ def model_settings(experiment: Experiment, where: str = "the experiment") -> Any
 
 
 def _check_task(experiment: Experiment, where: str) -> None:
-    """Models of scene flow learn from pairs of scans, all others from clouds."""
-    flow = entry(experiment.model).task == "flow"
+    """Models of scene flow learn from pairs of scans, those of trees from plots, all others from clouds with boxes."""
+    task = entry(experiment.model).task
+    task = task if task in ("flow", "trees", "places") else "detection"
     for item in (*experiment.data.train, *experiment.data.validate):
-        if (dataset_entry(item.name).task == "flow") != flow:
-            pairs = ", ".join(name for name, known in DATASETS.items() if (known.task == "flow") == flow)
+        if dataset_entry(item.name).task != task:
+            fitting = ", ".join(name for name, known in DATASETS.items() if known.task == task)
             raise PerceptionError(
                 f"{where}: {experiment.model} with the data set {item.name}",
-                f"for this model one of {pairs}",
+                f"for this model one of {fitting}",
                 "name another data set, or another model",
             )
-    if experiment.augment != AugmentConfig() and flow:
-        raise PerceptionError(f"{where}: augment for {experiment.model}", "flow_augment", "see FlowAugmentConfig")
+    if experiment.augment != AugmentConfig() and task != "detection":
+        right = {"flow": "flow_augment", "trees": "tree_augment", "places": "place_augment"}[task]
+        raise PerceptionError(f"{where}: augment for {experiment.model}", right, f"name these settings {right}")
 
 
 def _check_data_entry(item: Mapping[str, Any], where: str, roots: Mapping[str, str]) -> None:

@@ -61,21 +61,32 @@ def measure_trees(cloud: PointCloud, trees: TreeInstances, ground: Ground | None
 def _measured(tree_id: int, xyz: np.ndarray, origin: np.ndarray, ground: Ground, score: float) -> Tree:
     xyz = xyz.astype(np.float64)
     above = xyz[:, 2] - ground.at(xyz[:, :2])
+    return measured_tree(tree_id, xyz + origin, above, len(xyz), float(xyz[:, 2].max() + origin[2]), score)
+
+
+def measured_tree(tree_id: int, world: np.ndarray, above: np.ndarray, points: int, top: float, score: float) -> Tree:
+    """One tree from points (N, 3) float64 that stand for it and their heights ``above`` the ground (N,).
+
+    ``points`` and ``top``: how many it has, and its highest z, where those given are a thinned part of them.
+    """
+    origin = np.floor(world.mean(0))
+    xyz = world - origin
     stem = stem_at_breast_height(xyz[:, :2], above)
     foot = np.array([stem.x, stem.y]) if stem is not None else _foot(xyz, above)
-    z = float(ground.at(foot[None])[0])
+    beneath = int(((xyz[:, :2] - foot) ** 2).sum(1).argmin())
+    z = world[beneath, 2] - above[beneath]
     area = hull_area(xyz[:, :2])
-    occupied = len(np.unique(np.floor(xyz / VOXEL).astype(np.int64), axis=0))
+    occupied = len(np.unique(np.floor(world / VOXEL).astype(np.int64), axis=0))
     return Tree(
         tree_id,
         float(foot[0] + origin[0]),
         float(foot[1] + origin[1]),
-        float(z + origin[2]),
-        float(xyz[:, 2].max() - z),
+        float(z),
+        float(top - z),
         2 * float(np.sqrt(area / np.pi)),
         area,
         occupied * VOXEL**3,
-        len(xyz),
+        points,
         2 * stem.radius if stem is not None else float("nan"),
         stem.share if stem is not None else 0.0,
         score,
@@ -96,11 +107,12 @@ def stem_at_breast_height(xy: np.ndarray, above: np.ndarray) -> Circle | None:
 
 
 def _foot(xyz: np.ndarray, above: np.ndarray) -> np.ndarray:
-    """Without a stem: the middle of what is below 3 m, if that is narrow; else what the highest tenth stands over."""
-    low = xyz[above <= 3.0, :2]
-    if len(low) >= 3 and (low.max(0) - low.min(0)).max() < 1.5:
-        foot: np.ndarray = low.mean(0)
-        return foot
+    """Without a circle: the middle of what is below 3 m, if most of it is close; else what the top tenth is over."""
+    low = xyz[(above >= 0.3) & (above <= 3.0), :2]
+    if len(low) >= 10:
+        middle: np.ndarray = np.median(low, 0)
+        if np.median(np.hypot(*(low - middle).T)) < 0.5:
+            return middle
     top = xyz[xyz[:, 2] >= np.quantile(xyz[:, 2], 0.9), :2]
     return np.asarray(top.mean(0))
 

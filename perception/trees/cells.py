@@ -37,7 +37,8 @@ def sort_into_cells(points: np.ndarray, size: float) -> Cells:
     points = np.asarray(points, np.float64)
     if not np.isfinite(points).all():
         raise PerceptionError("points that are not finite", "finite coordinates", "drop them first")
-    low = points.min(0) if len(points) else np.zeros(points.shape[1])
+    # Whole cells from the origin: the same cells whatever part of a cloud is looked at.
+    low = np.floor(points.min(0) / size) * size if len(points) else np.zeros(points.shape[1])
     place = np.floor((points - low) / size)
     # Floats first: an int64 of them could overflow before the check.
     spans = (place.max(0) if len(points) else np.zeros(points.shape[1])) + 1 + 2 * BORDER

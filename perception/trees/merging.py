@@ -76,7 +76,7 @@ def merge_blocks(
     if not blocks or not any(len(block.index) for block in blocks):
         return MergedTrees(np.zeros(points, np.int32), np.zeros(points, np.float32))
     entries = _Entries.of(blocks)
-    group = _groups(entries, _likenesses(entries, overlap, least_shared))
+    group = one_to_one(entries.block_of_tree, _likenesses(entries, overlap, least_shared))
     return _vote(entries, group, points)
 
 
@@ -115,10 +115,11 @@ def _likenesses(entries: _Entries, overlap: float, least: int) -> np.ndarray:
     return np.column_stack([a[order], b[order]])
 
 
-def _groups(entries: _Entries, pairs: np.ndarray) -> np.ndarray:
-    """The tree of the whole (T,) that each block's tree belongs to."""
-    group = list(range(len(entries.block_of_tree)))
-    members = {tree: {int(block)} for tree, block in enumerate(entries.block_of_tree)}
+def one_to_one(block_of_tree: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The tree of the whole (T,) that each block's tree belongs to: ``pairs`` (K, 2) joined in their order, but never
+    two of one block."""
+    group = list(range(len(block_of_tree)))
+    members = {tree: {int(block)} for tree, block in enumerate(block_of_tree)}
 
     def root(tree: int) -> int:
         while group[tree] != tree:

@@ -22,6 +22,8 @@ from perception.trees.merging import numbered_by_first_row
 from perception.trees.shape import verticality
 from perception.trees.watershed import heights_above_ground, no_trees
 
+ATTEMPTS = 3  # at parting stems from what grows on them
+
 
 @config
 class Stems:
@@ -70,19 +72,35 @@ def find_stems(xyz: np.ndarray, height: np.ndarray, how: Stems) -> np.ndarray:
         return label
     cells = sort_into_cells(xyz[rows], how.thin)
     thin = rows[cells.rows[cells.starts[:-1]]]
-    upright = verticality(xyz[thin], how.radius) >= how.least_verticality
-    thin = thin[upright]
-    part = connected(xyz[thin], how.gap)
-    number = int(part.max()) + 1 if len(part) else 0
-    low, high = (np.full((number, 3), sign * np.inf) for sign in (1, -1))
-    np.minimum.at(low, part, xyz[thin])
-    np.maximum.at(high, part, xyz[thin])
-    extent = high - low
-    sound = (np.bincount(part, minlength=number) >= how.least_points) & (extent[:, 2] >= how.tall)
-    sound &= (extent[:, :2] <= how.widest).all(1)
-    place = np.where(sound, np.cumsum(sound) - 1, -1)[part] if number else part
+    upright = verticality(xyz[thin], how.radius)
+    thin, upright = thin[upright >= how.least_verticality], upright[upright >= how.least_verticality]
+    place, found, gap, least = np.full(len(thin), -1, np.int64), 0, how.gap, how.least_verticality
+    left = np.arange(len(thin))
+    for _ in range(ATTEMPTS):
+        part, sound, wide = _standing(xyz[thin[left]], gap, how)
+        place[left[sound[part]]] = found + (np.cumsum(sound) - 1)[part][sound[part]]
+        found += int(sound.sum())
+        # What is too wide for a stem may be one with branches: its most upright points, and only the nearest of them.
+        gap, least = 0.6 * gap, (least + 1) / 2
+        left = left[wide[part]]
+        left = left[upright[left] >= least]
+        if not len(left):
+            break
     label[thin] = _one_above_another(xyz[thin], place)
     return label
+
+
+def _standing(xyz: np.ndarray, gap: float, how: Stems) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Parts (N,) of points that hang together, and which (P,) of them are stems, and which too wide for one."""
+    part = connected(xyz, gap)
+    number = int(part.max()) + 1 if len(part) else 0
+    low, high = (np.full((number, 3), sign * np.inf) for sign in (1, -1))
+    np.minimum.at(low, part, xyz)
+    np.maximum.at(high, part, xyz)
+    extent = high - low
+    tall = (np.bincount(part, minlength=number) >= how.least_points) & (extent[:, 2] >= how.tall)
+    narrow = (extent[:, :2] <= how.widest).all(1)
+    return part, tall & narrow, tall & ~narrow
 
 
 def _one_above_another(xyz: np.ndarray, part: np.ndarray) -> np.ndarray:

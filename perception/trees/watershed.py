@@ -19,6 +19,9 @@ from perception.points import PointCloud
 from perception.results import TreeInstances
 from perception.trees.merging import numbered_by_first_row
 
+ABOVE_GROUND = "height_above_ground"
+"""Field of a cloud whose ground was looked for before."""
+
 
 @config
 class Watershed:
@@ -69,6 +72,8 @@ def no_trees(points: int) -> TreeInstances:
 
 def heights_above_ground(cloud: PointCloud) -> np.ndarray:
     """Height (N,) of each point; roofs do not occur in forests, so small windows will do."""
+    if ABOVE_GROUND in cloud.fields:
+        return cloud.fields[ABOVE_GROUND]
     ground = estimate_ground(cloud.xyz, largest_object=15.0)
     above: np.ndarray = cloud.xyz[:, 2] - ground.at(cloud.xyz[:, :2])
     return above

@@ -94,7 +94,7 @@ def _draw(axes: Axes, flat: np.ndarray, nearness: np.ndarray, colour: np.ndarray
     low, high = flat.min(0), flat.max(0)
     span = np.maximum(high - low, 1.0)
     # Sparse clouds get larger dots.
-    step = max(float(span.max()) / PIXELS, float(np.sqrt(span.prod() / (8 * len(flat)))))
+    step = max(float(span.max()) / PIXELS, float(np.sqrt(span.prod() / (3 * len(flat)))))
     place = np.floor((flat - low) / step).astype(np.int64)
     shape = (np.floor(span / step).astype(np.int64) + 2)[::-1]
     image = np.zeros((*shape.tolist(), 4), np.uint8)

@@ -25,6 +25,7 @@ from perception.trees.grouping import Grouping
 # Untrained networks find trees only where little is asked of a group.
 SMALL: dict[str, dict[str, Any]] = {
     "segmentanytree": {"least_score": 0.0, "growing_least": 2, "least_points": 1},
+    "segmentanytree-small": {"least_score": 0.0, "growing_least": 2, "least_points": 1},
     "treelearn": {
         "channels": 8,
         "grouping": Grouping(tree_probability=0.3, least_verticality=0.0, radius=1.0, least_points=3),

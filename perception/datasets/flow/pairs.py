@@ -51,13 +51,22 @@ class FlowLabels:
 class FlowSample:
     """Two scans, ``seconds`` apart, with the labels of the first one's points where there are any.
 
-    Both clouds have the field ``ground``.
+    Both clouds have the field ``ground``. ``motion`` is what losses without labels need: see ``FlowTruth``.
     """
 
     identifier: str
     pair: ScanPair
     labels: FlowLabels | None = None
     seconds: float = 0.1
+    motion: tuple[np.ndarray, np.ndarray] | None = None
+
+    def truth(self) -> FlowTruth:
+        """What is known, for losses."""
+        known = FlowTruth() if self.labels is None else self.labels.truth()
+        if self.motion is None:
+            return known
+        first, second = (torch.from_numpy(part) for part in self.motion)
+        return replace(known, motion=(first, second))
 
 
 class FlowDataset(Protocol):
@@ -80,4 +89,6 @@ def without_ground(sample: FlowSample) -> FlowSample:
     """The sample without the points on the ground, in both scans and in the labels."""
     kept = [~ground_mask(cloud) for cloud in (sample.pair.first, sample.pair.second)]
     pair = ScanPair(sample.pair.first.select(kept[0]), sample.pair.second.select(kept[1]), sample.pair.pose)
-    return replace(sample, pair=pair, labels=None if sample.labels is None else sample.labels.select(kept[0]))
+    labels = None if sample.labels is None else sample.labels.select(kept[0])
+    motion = None if sample.motion is None else (sample.motion[0][kept[0]], sample.motion[1][kept[1]])
+    return replace(sample, pair=pair, labels=labels, motion=motion)

@@ -1,0 +1,1 @@
+"""Plots with the tree of each point: LAS and LAZ files, FOR-instance, generated forests; crops for training."""
