@@ -15,7 +15,7 @@ from perception.io.files import write_atomically
 from perception.models.loading import load_with_header
 from perception.training.evaluation import PROTOCOLS, Evaluation, protocol_of
 from perception.training.evaluation_keypoints import evaluate_keypoints
-from perception.training.roots import open_dataset
+from perception.training.roots import open_dataset, parse_options
 
 
 def main() -> int:
@@ -26,7 +26,8 @@ def main() -> int:
         given["keypoints"] = model.task == "keypoints" or None
         names = [text.partition(":")[0] for text in options.data]
         evaluate = evaluate_keypoints if model.task == "keypoints" else protocol_of(names)
-        datasets = [open_dataset(text, **given)[1] for text in options.data]
+        further = parse_options(options.option)
+        datasets = [open_dataset(text, further, **given)[1] for text in options.data]
         result: Evaluation = evaluate(
             model,
             datasets,
@@ -65,6 +66,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", required=True, metavar="NAME:ROOT", help=names)
     parser.add_argument(
         "--split", default="val", help="kitti: training or a list in ImageSets; nuscenes: val, mini_val"
+    )
+    parser.add_argument(
+        "--option", nargs="+", default=[], metavar="KEY=VALUE", help="further options of the data sets, as in configs/"
     )
     parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
     parser.add_argument("--infos", help="of kitti_infos: the .pkl file")

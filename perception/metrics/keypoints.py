@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -24,7 +25,20 @@ from perception.results import Skeletons
 
 OKS_LIMITS = tuple(round(0.5 + 0.05 * i, 2) for i in range(10))
 METRICS = ("mpjpe", "oks", "pem")
+BANDS = (0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 75.0)
 Matching = Literal["error", "overlap"]
+
+
+@dataclass(frozen=True)
+class DistanceBand:
+    """Labelled people with a visible joint whose box stands ``near`` to ``far`` metres from the sensor: how many there
+    are, how many were ``matched``, and the ``mpjpe`` of those in metres, NaN without any."""
+
+    near: float
+    far: float
+    people: int
+    matched: int
+    mpjpe: float
 
 
 @dataclass(frozen=True)
@@ -34,14 +48,20 @@ class KeypointReport:
 
     values: Mapping[str, Mapping[str, float]]
     people: Mapping[str, int]
+    bands: tuple[DistanceBand, ...] = ()
 
     def table(self) -> str:
-        """One line a group of joints."""
+        """One line a group of joints, then one a band of distance."""
         groups = list(self.values["mpjpe"])
         lines = [f"{'joints':<12}{'MPJPE m':>10}{'OKS AP':>10}{'PEM m':>10}"]
         lines += [f"{group:<12}" + "".join(f"{self.values[m][group]:>10.4f}" for m in METRICS) for group in groups]
         counted = ", ".join(f"{number} {name}" for name, number in self.people.items())
-        return "\n".join([*lines, f"people: {counted}"])
+        lines += [f"people: {counted}", f"{'distance m':<12}{'people':>10}{'found':>10}{'MPJPE m':>10}"]
+        lines += [
+            f"{f'{band.near:g} to {band.far:g}':<12}{band.people:>10}{band.matched:>10}{band.mpjpe:>10.4f}"
+            for band in self.bands
+        ]
+        return "\n".join(lines)
 
 
 def evaluate(
@@ -71,7 +91,7 @@ def evaluate(
         values["oks"][group] = _oks(everything, chosen, scales[chosen])
         values["pem"][group] = _pem(everything, chosen)
     counts = {"matched": len(everything.truth), "missed": len(everything.missed), "false": len(everything.false)}
-    return KeypointReport(values, counts)
+    return KeypointReport(values, counts, _bands(everything))
 
 
 def labelled_poses(objects: Objects, skeleton: Skeleton = WAYMO_SKELETON) -> Poses:
@@ -101,26 +121,28 @@ def found_poses(people: Skeletons, skeleton: Skeleton = WAYMO_SKELETON) -> Poses
 
 @dataclass(frozen=True, eq=False)
 class _Pairs:
-    """Matched people that have visible labels, and ``seen`` joints (N, J) of those on one side alone."""
+    """Matched people that have visible labels, and ``seen`` joints (N, J) of those on one side alone; ``missed_at``:
+    how far from the sensor those are that were missed, (N,) metres."""
 
     truth: Poses
     found: Poses
     missed: np.ndarray
     false: np.ndarray
+    missed_at: np.ndarray
 
     @classmethod
     def concatenate(cls, parts: list[_Pairs], joints: int) -> _Pairs:
         nothing = np.zeros((0, joints), bool)
         empty = Poses(np.zeros((0, 7)), np.zeros((0, joints, 3)), nothing, nothing)
-        parts = [cls(empty, empty, nothing, nothing), *parts]
+        parts = [cls(empty, empty, nothing, nothing, np.zeros(0)), *parts]
 
         def poses(side: str) -> Poses:
             each = [getattr(part, side) for part in parts]
             names = ("boxes", "joints", "there", "seen")
             return Poses(*(np.concatenate([getattr(one, name) for one in each]) for name in names))
 
-        missed, false = (np.concatenate([getattr(part, name) for part in parts]) for name in ("missed", "false"))
-        return cls(poses("truth"), poses("found"), missed, false)
+        rest = (np.concatenate([getattr(part, name) for part in parts]) for name in ("missed", "false", "missed_at"))
+        return cls(poses("truth"), poses("found"), *rest)
 
 
 def _paired(truth: Poses, found: Poses, matches: Matches) -> _Pairs:
@@ -133,7 +155,24 @@ def _paired(truth: Poses, found: Poses, matches: Matches) -> _Pairs:
         _rows(found, matches.found[counted]),
         truth.seen[lonely],
         found.seen[spare],
+        _distance(truth.boxes[lonely]),
     )
+
+
+def _distance(boxes: np.ndarray) -> np.ndarray:
+    return np.asarray(np.hypot(boxes[:, 0], boxes[:, 1]))
+
+
+def _bands(pairs: _Pairs) -> tuple[DistanceBand, ...]:
+    apart, both = _apart(pairs, list(range(pairs.truth.joints.shape[1])))
+    at, found = _distance(pairs.truth.boxes), []
+    for near, far in itertools.pairwise(BANDS):
+        rows = (at >= near) & (at < far)
+        chosen = both & rows[:, None]
+        missed = int(((pairs.missed_at >= near) & (pairs.missed_at < far)).sum())
+        error = float(apart[chosen].mean()) if chosen.any() else float("nan")
+        found.append(DistanceBand(near, far, int(rows.sum()) + missed, int(rows.sum()), error))
+    return tuple(found)
 
 
 def _rows(poses: Poses, rows: np.ndarray) -> Poses:

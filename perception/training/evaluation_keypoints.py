@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class KeypointEvaluation:
             "frames_trained_on": self.trained_on,
             "keypoints": {name: dict(groups) for name, groups in self.report.values.items()},
             "people": dict(self.report.people),
+            "by_distance": [asdict(band) for band in self.report.bands],
         }
 
     def table(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from perception.config import parse, read_yaml
 from perception.datasets.catalogue import DATASETS, dataset_entry
@@ -24,15 +26,30 @@ def parse_roots(texts: Sequence[str], config: str | Path) -> dict[str, str]:
     return roots
 
 
-def open_dataset(text: str, **given: Any) -> tuple[str, Any]:
-    """The catalogue's name and the data set of ``NAME:ROOT``, with those of the ``given`` options that it knows."""
+def open_dataset(text: str, options: Mapping[str, Any] | None = None, **given: Any) -> tuple[str, Any]:
+    """The catalogue's name and the data set of ``NAME:ROOT`` (``NAME:`` where it has no root), with ``options`` and
+    with those of the ``given`` ones that it knows."""
     name, colon, root = text.partition(":")
     if not colon:
         raise PerceptionError(f"--data {text}", "NAME:ROOT", f"for example kitti:{text}")
     chosen = dataset_entry(name)
     known = chosen.options.__dataclass_fields__
-    values = {key: value for key, value in {"root": root, **given}.items() if key in known and value is not None}
-    return name, chosen.make(parse(chosen.options, values, f"--data {text}"))
+    values = {key: value for key, value in {"root": root, **given}.items() if key in known and value not in (None, "")}
+    return name, chosen.make(parse(chosen.options, {**values, **(options or {})}, f"--data {text}"))
+
+
+def parse_options(texts: Sequence[str]) -> dict[str, Any]:
+    """``KEY=VALUE`` texts as options of data sets; values are YAML."""
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise PerceptionError(f"--option {text}", "KEY=VALUE", "for example length=100")
+        try:
+            found[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise PerceptionError(f"--option {text}", "a value in YAML", "for example sensors=[hdl64]") from None
+    return found
 
 
 def _only_rooted(config: str | Path, text: str) -> str:
