@@ -18,6 +18,7 @@ from perception.commands.scan_jobs import device_of, scan_outcomes, summarise
 from perception.errors import PerceptionError
 from perception.io.detections import detections_to_plain, write_json, write_kitti
 from perception.io.las_header import LasHeader
+from perception.models.catalogue import MODELS
 from perception.models.detector import Detector
 from perception.models.loading import load
 from perception.pipeline import perceive
@@ -109,12 +110,14 @@ class Job:
 
 def run(options: argparse.Namespace) -> int:
     _check(options)
+    if options.model in MODELS and MODELS[options.model].task != "detection":
+        raise _no_detector(options.model, MODELS[options.model].task)
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     items = find_inputs(options.inputs)
     output_folder(options.out)
     model = load(options.model, device_of(options.device))
     if not isinstance(model, Detector) or model.task != "detection":
-        raise PerceptionError(f"{options.model} is a model for {model.task}", "a detector", "see `perception models`")
+        raise _no_detector(options.model, model.task)
     if model.reads_images and (options.images is None or options.calib is None):
         raise PerceptionError(
             f"{options.model} reads camera images", "--images and --calib", "add both, or choose a model of lidar alone"
@@ -132,6 +135,11 @@ def run(options: argparse.Namespace) -> int:
     next(advance, None)
     summarise(console, errors, options.out, items, failures)
     return 1 if failures else 0
+
+
+def _no_detector(model: object, task: str) -> PerceptionError:
+    own = f"`perception {task}` is the command for it, " if task in ("keypoints", "trees", "flow", "places") else ""
+    return PerceptionError(f"{model} is a model for {task}", "a detector", f"{own}`perception models` lists all")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -67,6 +67,8 @@ class SegmentAnyTreeConfig:
 
     ``subsampling``: which point stands for a voxel; ``official_random`` takes any, as the published code does.
     ``growing``: ``official_truncated`` looks at 200 neighbours at most, and then depends on the order of points.
+    ``shifted_bandwidth``: a third set of proposals, modes of the points shifted to their trees' centres, in which
+    heights count ``flattening`` times; None for the two published ones alone.
     ``score_from_epoch``: proposals are not scored before that epoch of training.
     """
 
@@ -81,6 +83,8 @@ class SegmentAnyTreeConfig:
     growing_radius: float = 0.3
     growing_least: int = 10
     bandwidth: float = 0.6
+    shifted_bandwidth: float | None = None
+    flattening: float = 0.25
     suppression: float = 0.3
     least_score: float = 0.6
     least_points: int = 10
@@ -95,9 +99,11 @@ SMALL = SegmentAnyTreeConfig(
     score_downs=((2, 12), (2, 16)),
     score_ups=((2, 12), (2, 12)),
     growing_radius=0.375,
+    shifted_bandwidth=0.8,
     loss=TreeLossWeights(offset=0.3),
 )
-"""A twelfth of the weights on coarser voxels, for CPUs. Few steps are enough for offsets where they weigh more."""
+"""A twelfth of the weights on coarser voxels, for CPUs. After few steps offsets are known to about a metre, which breaks
+regions and not modes: theirs hit most trees of the three sets of proposals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +161,8 @@ class SegmentAnyTree(TreeModel):
 
     @torch.no_grad()
     def proposals(self, voxels: TreeVoxels, answers: VoxelAnswers) -> Proposals:
-        """Regions of the points shifted to their trees' centres, and modes of the embeddings, of predicted trees."""
+        """Regions of the points shifted to their trees' centres, and modes of the embeddings, of predicted trees;
+        where it is asked for, modes of the shifted points too."""
         rows = (answers.semantic.argmax(1) == TREE).nonzero()[:, 0]
         sample = voxels.sample[rows].cpu().numpy()
         shifted = (voxels.xyz + answers.offset)[rows].float().cpu().numpy()
@@ -164,13 +171,9 @@ class SegmentAnyTree(TreeModel):
         regions = grow(shifted, sample, config.growing_radius, config.growing_least)
         found = [Proposals.of_labels(torch.from_numpy(regions), rows)]
         embedding = answers.embedding[rows.to(answers.embedding.device)].float().cpu().numpy()
-        for number in np.unique(sample):
-            inside = np.flatnonzero(sample == number)
-            if len(inside) > 3:
-                modes = mean_shift(embedding[inside], config.bandwidth)
-                # Modes that no point is nearest to are no proposals.
-                labels = np.unique(modes.labels, return_inverse=True)[1]
-                found.append(Proposals.of_labels(torch.from_numpy(labels), rows[torch.from_numpy(inside)]))
+        found += _modes(embedding, sample, rows, config.bandwidth)
+        if config.shifted_bandwidth is not None:
+            found += _modes(shifted * np.float32([1, 1, config.flattening]), sample, rows, config.shifted_bandwidth)
         return Proposals.joined(found)
 
     def results(self, predictions: TreePredictions) -> list[TreeInstances]:
@@ -208,6 +211,19 @@ class SegmentAnyTree(TreeModel):
             * score_loss(predictions.scores, proposal_overlaps(predictions.proposals, instances)),
         }
         return {"loss": torch.stack(list(parts.values())).sum(), **parts}
+
+
+def _modes(values: np.ndarray, sample: np.ndarray, rows: Tensor, bandwidth: float) -> list[Proposals]:
+    """The rows of each mode of ``values`` (M, D), for each sample of more than three rows."""
+    found = []
+    for number in np.unique(sample):
+        inside = np.flatnonzero(sample == number)
+        if len(inside) > 3:
+            modes = mean_shift(np.ascontiguousarray(values[inside]), bandwidth)
+            # Modes that no point is nearest to are no proposals.
+            labels = np.unique(modes.labels, return_inverse=True)[1]
+            found.append(Proposals.of_labels(torch.from_numpy(labels), rows[torch.from_numpy(inside)]))
+    return found
 
 
 def _numbers(proposals: Proposals, sample: Tensor) -> np.ndarray:

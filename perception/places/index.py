@@ -15,6 +15,7 @@ from perception.errors import PerceptionError, missing_extra
 EXACT = 20_000
 """Vectors up to which all distances are worked out: some milliseconds for a query, and no approximation."""
 CONNECTIVITY = 16
+ONE_THREAD = 100_000
 _HEAD = 64  # bytes of usearch's description of what follows
 _SIZES = 40  # count, connectivity, connectivity of the lowest level, highest level, entry: 5 x uint64
 _ROWS = 1 << 16  # nodes that are checked at once
@@ -46,7 +47,7 @@ class VectorIndex:
         """The graph, made when it is first needed."""
         if self._graph is None:
             self._graph = _empty_graph(self.vectors.shape[1])
-            self._graph.add(np.arange(len(self), dtype=np.uint64), self.vectors)
+            _grow(self._graph, 0, self.vectors)
         return self._graph
 
     def extended(self, vectors: np.ndarray) -> VectorIndex:
@@ -54,7 +55,7 @@ class VectorIndex:
         joined = np.concatenate([self.vectors, np.asarray(vectors, np.float32)])
         if self._graph is None:
             return VectorIndex(joined)
-        self._graph.add(np.arange(len(self), len(joined), dtype=np.uint64), joined[len(self) :])
+        _grow(self._graph, len(self), joined[len(self) :])
         return VectorIndex(joined, self._graph)
 
     def to_bytes(self) -> np.ndarray | None:
@@ -64,8 +65,9 @@ class VectorIndex:
     @classmethod
     def from_bytes(cls, stored: np.ndarray, count: int, size: int) -> VectorIndex:
         """The inverse of ``to_bytes``, for ``count`` vectors of ``size`` numbers; PerceptionError for what is none."""
-        check_graph(stored, count, size)
-        vectors = stored[8 : 8 + 4 * count * size].view("<f4").reshape(count, size)
+        keys = check_graph(stored, count, size)
+        vectors = np.empty((count, size), np.float32)
+        vectors[keys] = stored[8 : 8 + 4 * count * size].view("<f4").reshape(count, size)
         if not np.isfinite(vectors).all():
             raise _damaged("vectors that are not finite")
         graph = _empty_graph(size)
@@ -90,6 +92,12 @@ class VectorIndex:
         return rows, distances
 
 
+def _grow(graph: Any, first: int, vectors: np.ndarray) -> None:
+    """One thread makes the same graph each time, many are worth it where it would take minutes."""
+    rows = np.arange(first, first + len(vectors), dtype=np.uint64)
+    graph.add(rows, vectors, threads=1 if len(rows) < ONE_THREAD else 0)
+
+
 def _empty_graph(size: int) -> Any:
     try:
         from usearch.index import Index
@@ -98,8 +106,10 @@ def _empty_graph(size: int) -> Any:
     return Index(ndim=size, metric="l2sq", dtype="f32", connectivity=CONNECTIVITY)
 
 
-def check_graph(stored: np.ndarray, count: int, size: int) -> None:
-    """Raise PerceptionError unless ``stored`` (bytes) is a graph of usearch whose every link points into it.
+def check_graph(stored: np.ndarray, count: int, size: int) -> np.ndarray:
+    """The rows of a graph's vectors, in its own order; PerceptionError unless every link of it leads to a node.
+
+    ``stored`` is what usearch wrote, as bytes.
 
     The layout: rows and bytes a row, the vectors; a head that names the numbers' kinds; five sizes; the highest level
     of each node (int16); and of each node its key, level, and for each level a count and that many slots.
@@ -124,20 +134,23 @@ def check_graph(stored: np.ndarray, count: int, size: int) -> None:
     ends = start + lengths.cumsum()
     if ends[-1] != len(stored):
         raise _damaged(f"{len(stored):,} bytes for {int(ends[-1]):,}")
-    offsets = ends - lengths
+    offsets, keys = ends - lengths, np.empty(count, np.uint64)
     for first in range(0, count, _ROWS):
         part = slice(first, min(first + _ROWS, count))
         heads = _take(stored, offsets[part], 10)
-        keys = np.ascontiguousarray(heads[:, :8]).view("<u8")[:, 0]
+        keys[part] = np.ascontiguousarray(heads[:, :8]).view("<u8")[:, 0]
         own = np.ascontiguousarray(heads[:, 8:]).view("<i2")[:, 0]
-        if (keys != np.arange(part.start, part.stop)).any() or (own != levels[part]).any():
-            raise _damaged("nodes of other keys or levels")
+        if (own != levels[part]).any():
+            raise _damaged("nodes of other levels")
         _check_links(stored, offsets[part] + 10, base, count, levels, 0)
     for level in range(1, int(highest) + 1):
         rows = np.flatnonzero(levels >= level)
         _check_links(
             stored, offsets[rows] + 10 + 4 * (base + 1) + (level - 1) * 4 * (upper + 1), upper, count, levels, level
         )
+    if (np.sort(keys) != np.arange(count, dtype=np.uint64)).any():
+        raise _damaged("vectors of other rows")
+    return keys.astype(np.int64)
 
 
 def _check_links(

@@ -56,13 +56,19 @@ class PlaceTraining(DetectionTraining):
     def _losses(self, descriptors: Tensor, batch: PlaceBatch) -> dict[str, Tensor]:
         settings = self.experiment.places
         losses: dict[str, Tensor] = self.model.loss(descriptors, batch.pairs(settings.radii))
-        begun = self.batches_done >= settings.distillation_from * len(self.stream)
-        if settings.distillation and self.average is not None and descriptors.requires_grad and begun:
+        if self._distils(descriptors):
             with torch.no_grad():
-                averaged = torch.cat([descriptors_of(self.average.model, part) for part in self._chunks(batch.clouds)])
+                teacher = self.best_model
+                averaged = torch.cat([descriptors_of(teacher, part) for part in self._chunks(batch.clouds)])
             apart = settings.distillation * self_distillation(descriptors, averaged)
             losses = {"loss": losses["loss"] + apart, "ranking": losses["loss"], "distillation": apart}
         return losses
+
+    def _distils(self, descriptors: Tensor) -> bool:
+        settings = self.experiment.places
+        if not settings.distillation or self.average is None or not descriptors.requires_grad:
+            return False
+        return self.batches_done >= settings.distillation_from * len(self.stream)
 
     @staticmethod
     def _kept(found: dict[str, Tensor], into: dict[str, Tensor]) -> Tensor:

@@ -97,7 +97,7 @@ def test_where_the_grid_starts_hardly_shows(
 
 def test_neighbouring_files_are_one_forest(whole: tuple[Path, PointCloud, Forest], tmp_path: Path) -> None:
     _, cloud, found = whole
-    west = cloud.xyz[:, 0] < 19.0
+    west = cloud.xyz[:, 0] < 15.3
     paths = [tmp_path / "west.las", tmp_path / "east.las"]
     for path, rows in zip(paths, (west, ~west)):
         write_points(path, cloud.select(rows))

@@ -35,7 +35,7 @@ class World:
         """Stand a thing at (x, y, heading); ``alone``: only where the discs about the footprints leave it room."""
         (length, width), parts = thing
         radius, x, y = math.hypot(length, width) / 2, at[0], at[1]
-        if float(self.ground.distance(np.array(x), np.array(y))) < self.ground.half + min(width, length) / 2 - 1.5:
+        if float(self.ground.distance(np.array(x), np.array(y))) < self.ground.half + min(width, length) / 2 - 2.3:
             return False  # a bend of the way comes by here
         if alone and self.place:
             others = np.array(self.place)

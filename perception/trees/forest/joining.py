@@ -102,10 +102,12 @@ class TileStore:
 
 @dataclass(frozen=True, eq=False)
 class JoinedTrees:
-    """``group`` (T,): the tree of the forest that each tile's tree is, numbered from 0 to ``number``."""
+    """``group`` (T,): the tree of the forest that each tile's tree is, numbered from 0 to ``number``; ``last``
+    (number,): the last tile in whose square some tile sees a point of each."""
 
     group: np.ndarray
     number: int
+    last: np.ndarray
 
 
 def join_trees(
@@ -115,8 +117,10 @@ def join_trees(
     ``overlap`` on ``least_shared`` or more; the most alike first, and no tree takes two of one tile."""
     shared, seen = _Counts(), _Counts()
     trees, tiles = int(store.first_tree[-1]), len(store.tiles)
+    last = np.zeros(trees, np.int64)
     for done, tile in enumerate(store.tiles, start=1):
         views = store.views(tile)
+        last[views.labels[views.labels >= 0]] = done - 1
         for first, second, one, other in _pairs(views):
             seen.add((one * tiles + second)[one >= 0])
             seen.add((other * tiles + first)[other >= 0])
@@ -135,7 +139,9 @@ def join_trees(
     order = order[likeness[order] > overlap]
     root = one_to_one(store.tile_of_tree, np.column_stack([a[order], b[order]]))
     found, group = np.unique(root, return_inverse=True)
-    return JoinedTrees(group.astype(np.int64), len(found))
+    last_of_group = np.zeros(len(found), np.int64)
+    np.maximum.at(last_of_group, group, last)
+    return JoinedTrees(group.astype(np.int64), len(found), last_of_group)
 
 
 def decide(store: TileStore, tile: Tile, views: Views, xy: np.ndarray, joined: JoinedTrees) -> np.ndarray:

@@ -8,14 +8,13 @@ import numpy as np
 
 from perception.trees.attributes import Tree, measured_tree
 from perception.trees.forest.joining import JoinedTrees, TileStore
-from perception.trees.forest.seeing import AROUND
 
 
 class ForestMeasures:
     """Counts and heights come from all points; hulls, volumes and stems from the one point of each voxel."""
 
     def __init__(self, store: TileStore, joined: JoinedTrees) -> None:
-        self._last = _last_tiles(store, joined)
+        self._last = joined.last
         self._parts: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
         self.points = np.zeros(joined.number, np.int64)
         self.first = np.full(joined.number, np.iinfo(np.int64).max)
@@ -51,13 +50,3 @@ class ForestMeasures:
                 tree, xyz, above, int(self.points[tree]), float(self.top[tree]), float(self.score[tree])
             )
 
-
-def _last_tiles(store: TileStore, joined: JoinedTrees) -> np.ndarray:
-    """The last tile in whose square a voxel of each tree can lie: the last around the tiles that saw it."""
-    around = np.zeros(len(store.tiles), np.int64)
-    for number, tile in enumerate(store.tiles):
-        near = (store.number_of.get((tile.column + x, tile.row + y), -1) for x, y in AROUND)
-        around[number] = max(near)
-    last = np.zeros(joined.number, np.int64)
-    np.maximum.at(last, joined.group, around[store.tile_of_tree])
-    return last

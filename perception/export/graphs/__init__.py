@@ -1,0 +1,1 @@
+"""Models as graphs of tensors: what is traced into an exported file."""
