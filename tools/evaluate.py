@@ -15,7 +15,7 @@ from perception.io.files import write_atomically
 from perception.models.loading import load_with_header
 from perception.training.evaluation import PROTOCOLS, Evaluation, protocol_of
 from perception.training.evaluation_keypoints import evaluate_keypoints
-from perception.training.roots import open_dataset, parse_options
+from perception.training.roots import described, open_dataset, parse_options
 
 
 def main() -> int:
@@ -39,7 +39,10 @@ def main() -> int:
             print(f"NOTE: {result.trained_on} of these frames were trained on: this is no measure of accuracy")
         print(result.table())
         if options.out is not None:
-            _write(options.out, {"weights": str(options.weights), "model": header.model, **result.as_dict()})
+            data = described(options.data, options.split, options.option)
+            _write(
+                options.out, {"weights": str(options.weights), "model": header.model, "data": data, **result.as_dict()}
+            )
         if options.results is not None:
             result.write_results(options.results)
             print(f"written: {options.results}")

@@ -14,7 +14,7 @@ from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.scene_flow.methods import BASELINES, flow_method
 from perception.training.evaluation_flow import evaluate_flow
-from perception.training.roots import open_dataset
+from perception.training.roots import described, open_dataset, parse_options
 
 
 def main() -> int:
@@ -26,7 +26,8 @@ def main() -> int:
             if dataset_entry(name).task != "flow":
                 raise PerceptionError(f"--data {text}", f"a data set of pairs: {', '.join(_flow_sets())}")
         given = {"split": options.split, "version": options.version, "frame": options.frame, "length": options.limit}
-        datasets = [open_dataset(text if ":" in text else f"{text}:", **given)[1] for text in options.data]
+        further = parse_options(options.option)
+        datasets = [open_dataset(text if ":" in text else f"{text}:", further, **given)[1] for text in options.data]
         result = evaluate_flow(
             method,
             datasets,
@@ -42,7 +43,8 @@ def main() -> int:
         if options.out is not None:
             options.out.mkdir(parents=True, exist_ok=True)
             with write_atomically(options.out / "evaluation.json", "w") as file:
-                json.dump({"method": method.name, **result.as_dict()}, file, indent=1)
+                values = {"method": options.method, "data": described(options.data, options.split, options.option)}
+                json.dump({**values, **result.as_dict()}, file, indent=1)
             print(f"written: {options.out / 'evaluation.json'}")
     except PerceptionError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -65,6 +67,9 @@ def _options() -> argparse.Namespace:
         "--data", nargs="+", required=True, metavar="NAME:ROOT", help=f"evaluated together: {', '.join(_flow_sets())}"
     )
     parser.add_argument("--split", default="val", help="of the data set; default: %(default)s")
+    parser.add_argument(
+        "--option", nargs="+", default=[], metavar="KEY=VALUE", help="further options of the data sets, as in configs/"
+    )
     parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
     parser.add_argument("--frame", choices=("vehicle", "lidar"), help="of argoverse2: lidar for OpenSceneFlow's models")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pairs of each data set only")

@@ -25,7 +25,7 @@ from rich.table import Table
 
 from perception.errors import PerceptionError
 from perception.io.detections import write_json
-from perception.places.describe import SCAN_CONTEXT, Describer, default_model, make_describer, random_describer
+from perception.places.describe import SCAN_CONTEXT, Describer, make_describer, random_describer
 from perception.places.place_map import PlaceMap
 from perception.points import PointCloud
 from perception.simulate.loops.dataset import LoopDataset
@@ -45,9 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     try:
         model = make_describer(options.model)
-        name = options.model if options.model in ("", None) else Path(options.model).stem
         methods = [
-            Method(f"{name or default_model()}, trained", model),
+            Method("these weights", model),
             Method("the same network, random weights", random_describer(options.network)),
             Method(SCAN_CONTEXT, make_describer(SCAN_CONTEXT)),
         ]
@@ -111,7 +110,7 @@ def real_places(methods: Sequence[Method], options: argparse.Namespace, console:
 
 def opposite_direction(methods: Sequence[Method], options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Unseen worlds: the first laps are the map, the second laps, the other way round, ask it."""
-    loops = LoopDataset(options.worlds, options.seed + 1, split="test", spacing=8.0)
+    loops = LoopDataset(options.worlds, options.seed + 1, options.length, split="test")
     table = loops.table
     positions = table.positions + 1e5 * table.regions[:, None]
     first = np.flatnonzero(table.runs % 2 == 0)
@@ -181,6 +180,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, metavar="DIR", help="the recordings; default: generated loops only")
     parser.add_argument("--distractors", type=int, default=240, help="default: %(default)s")
     parser.add_argument("--worlds", type=int, default=6, help="unseen loops; default: %(default)s")
+    parser.add_argument("--length", type=float, default=640.0, help="metres around each; default: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     return parser.parse_args(arguments)

@@ -40,6 +40,7 @@ from perception.simulate.forest.species import STANDS
 from perception.simulate.loops.dataset import LoopDataset
 from perception.simulate.loops.world import KINDS
 from perception.simulate.people.dataset import PeopleDataset
+from perception.simulate.people.scene import MOST_PEOPLE
 from perception.simulate.sensor import SENSORS
 
 
@@ -199,6 +200,8 @@ class PeopleOptions:
     split: str = "train"
     sensors: tuple[str, ...] = ("waymo_top",)
     grounded: bool = True
+    most: int = MOST_PEOPLE
+    around: float | None = None
 
 
 @config

@@ -135,7 +135,7 @@ class Manifest:
     limits: Limits
     segments: tuple[Segment, ...]
     target: Literal["onnx", "aoti", "engine"]
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32"
     format: str = FORMAT
     velocity: bool = False
     ground_height: float = -1.73

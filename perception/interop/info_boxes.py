@@ -1,8 +1,9 @@
-"""Boxes of info files in the library's convention: the only place that knows how OpenPCDet and mmdet3d write them.
+"""Boxes of OpenPCDet and mmdet3d in the library's convention: the only place that knows how they write them.
 
 OpenPCDet and mmdet3d from 1.0 on: centre, length width height, heading counter-clockwise from +x, as here. mmdet3d
 before 1.0: centre, width length height and -heading - pi / 2. KITTI boxes of both are in the rectified camera frame,
-sizes as length height width, y at the bottom.
+sizes as length height width, y at the bottom. The lidar boxes that mmdet3d's models and pipelines pass on
+(``LiDARInstance3DBoxes``), of either age, have z at the bottom.
 """
 
 from __future__ import annotations
@@ -25,6 +26,21 @@ def lidar_boxes(boxes: np.ndarray, convention: Convention) -> np.ndarray:
     if convention == "width_first":
         return np.column_stack([boxes[:, :3], boxes[:, [4, 3, 5]], wrap(-boxes[:, 6] - np.pi / 2)])
     return boxes.copy()
+
+
+def from_instances(rows: np.ndarray, convention: Convention) -> tuple[np.ndarray, np.ndarray | None]:
+    """Boxes (N, 7) and velocities (N, 2), or None, of the rows (N, 7 or 9) of a ``LiDARInstance3DBoxes``."""
+    rows = np.asarray(rows, np.float64)
+    boxes = lidar_boxes(rows, convention)
+    boxes[:, 2] += boxes[:, 5] / 2
+    return boxes, rows[:, 7:9].copy() if rows.shape[1] >= 9 else None
+
+
+def to_instances(boxes: np.ndarray, velocity: np.ndarray | None = None) -> np.ndarray:
+    """Rows (N, 7), or (N, 9) with velocities, of a ``LiDARInstance3DBoxes`` of mmdet3d 1.x."""
+    boxes = np.array(boxes, np.float64).reshape(-1, 7)
+    boxes[:, 2] -= boxes[:, 5] / 2
+    return boxes if velocity is None else np.column_stack([boxes, np.asarray(velocity, np.float64)])
 
 
 def find_convention(boxes: np.ndarray, names: np.ndarray, where: str) -> Convention:

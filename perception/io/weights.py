@@ -44,8 +44,11 @@ class WeightsHeader:
     card: Card
 
 
-def save_weights(path: str | Path, name: str, model: Model, card: Card) -> None:
-    """Write the model's parameters and buffers with its catalogue name, configuration and card; atomic."""
+def save_weights(path: str | Path, name: str, model: Model, card: Card, half: bool = False) -> None:
+    """Write the model's parameters and buffers with its catalogue name, configuration and card; atomic.
+
+    ``half`` stores matrices of float32 as float16, for small files; they are float32 again when a model loads them.
+    """
     header = {
         "format": FORMAT,
         "model": name,
@@ -54,8 +57,15 @@ def save_weights(path: str | Path, name: str, model: Model, card: Card) -> None:
         "card": json.dumps(asdict(card)),
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    if half:
+        tensors = {key: value.half() if _is_matrix(value) else value for key, value in tensors.items()}
     with write_atomically(path, "wb") as file:
         file.write(save(tensors, metadata=header))
+
+
+def _is_matrix(value: Tensor) -> bool:
+    """Statistics and biases are few, and may be beyond what 16 bits hold."""
+    return value.dtype == torch.float32 and value.ndim > 1 and bool(value.abs().max() < 6e4 if value.numel() else True)
 
 
 def read_header(path: str | Path) -> WeightsHeader:

@@ -69,6 +69,7 @@ class SegmentAnyTreeConfig:
     ``growing``: ``official_truncated`` looks at 200 neighbours at most, and then depends on the order of points.
     ``shifted_bandwidth``: a third set of proposals, modes of the points shifted to their trees' centres, in which
     heights count ``flattening`` times; None for the two published ones alone.
+    ``block_step``: metres between the middles of the cylinders that a plot is cut into.
     ``score_from_epoch``: proposals are not scored before that epoch of training.
     """
 
@@ -85,6 +86,7 @@ class SegmentAnyTreeConfig:
     bandwidth: float = 0.6
     shifted_bandwidth: float | None = None
     flattening: float = 0.25
+    block_step: float = 8.0
     suppression: float = 0.3
     least_score: float = 0.6
     least_points: int = 10
@@ -100,6 +102,8 @@ SMALL = SegmentAnyTreeConfig(
     score_ups=((2, 12), (2, 12)),
     growing_radius=0.375,
     shifted_bandwidth=0.8,
+    block_step=5.0,
+    least_score=0.3,
     loss=TreeLossWeights(offset=0.3),
 )
 """A twelfth of the weights on coarser voxels, for CPUs. After few steps offsets are known to about a metre, which breaks

@@ -52,6 +52,11 @@ def parse_options(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def described(texts: Sequence[str], split: str | None, options: Sequence[str]) -> str:
+    """The same for a reader, without the folders of this machine."""
+    return ", ".join(part for part in (*(text.partition(":")[0] for text in texts), split, *options) if part)
+
+
 def _only_rooted(config: str | Path, text: str) -> str:
     data = read_yaml(config).get("data")
     listed = [item for part in (data or {}).values() for item in part] if isinstance(data, dict) else []

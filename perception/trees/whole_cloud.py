@@ -31,7 +31,7 @@ Method = Callable[[PointCloud], TreeInstances]
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a cloud is cut. Cylinders of ``radius`` on a grid of ``step`` (SegmentAnyTree); squares of ``inner`` metres
+    """How a cloud is cut. Cylinders of ``radius`` on a grid of ``step``, None for the model's own (SegmentAnyTree); squares of ``inner`` metres
     with ``margin``, the next one ``stride`` of ``inner`` on (TreeLearn). ``at_once`` of them make a batch.
 
     ``official_axes`` lays the grid along the cloud's principal axes, as published.
@@ -41,7 +41,7 @@ class Blocks:
     """
 
     radius: float = 8.0
-    step: float = 8.0
+    step: float | None = None
     inner: float = 8.0
     margin: float = 13.5
     stride: float = 0.5
@@ -97,7 +97,7 @@ def _by_cylinders(model: SegmentAnyTree, cloud: PointCloud, how: Blocks) -> Tree
     semantic = torch.zeros((len(thin), len(model.classes)), dtype=torch.float64)
     labelled = []
     ground = thin.xyz[:, :2] + thin.origin[:2]
-    parts_of = cylinders(ground, how.radius, how.step, how.official_axes)
+    parts_of = cylinders(ground, how.radius, how.step or model.config.block_step, how.official_axes)
     for parts in _batches(parts_of, how.at_once):
         predictions = model(model.voxelise(model.points([thin.select(rows) for rows in parts])))
         rows = np.concatenate(parts)

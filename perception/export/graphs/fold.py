@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from perception.sparse import BatchNorm
@@ -40,10 +40,3 @@ def _fold(owner: nn.Module, first: str, second: str) -> None:
     if isinstance(norm, nn.BatchNorm2d) and isinstance(conv, (nn.Conv2d, nn.ConvTranspose2d)):
         setattr(owner, first, fuse_conv_bn_eval(conv, norm, transpose=isinstance(conv, nn.ConvTranspose2d)))
         setattr(owner, second, nn.Identity())
-
-
-def half_inside(module: nn.Module, x: Tensor) -> Tensor:
-    """``module`` in the precision of its own weights, float32 outside."""
-    kind = next(module.parameters()).dtype
-    found: Tensor = module(x.to(kind))
-    return found.float()

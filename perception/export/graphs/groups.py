@@ -8,8 +8,10 @@ from torch import Tensor
 
 def group_mean(values: Tensor, group: Tensor, count: Tensor) -> Tensor:
     """Mean (M, C) of the rows (N, C) of each group (N,); ``count`` (M, 1) as of ``group_count``."""
-    sums = torch.zeros_like(count).expand(-1, values.shape[1]).scatter_reduce(
-        0, group[:, None].expand(-1, values.shape[1]), values, "sum"
+    sums = (
+        torch.zeros_like(count)
+        .expand(-1, values.shape[1])
+        .scatter_reduce(0, group[:, None].expand(-1, values.shape[1]), values, "sum")
     )
     return sums / count.clamp(min=1)
 

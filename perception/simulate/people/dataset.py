@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial import cKDTree
 
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.simulate.people.ranges import ranges_named
-from perception.simulate.people.scene import people_scene, sensor_named
+from perception.simulate.people.scene import MOST_PEOPLE, people_scene, sensor_named
 
 
 class PeopleDataset:
     """``length`` scenes; sample i is a pure function of (seed, split, i) and the sensors.
 
     Sample i is seen by ``sensors[i % n]``. ``split`` "test" draws bodies, postures and obstacles that "train" never
-    shows. ``grounded`` and the contents of a sample as in ``people_scene``.
+    shows. ``grounded``, ``most`` and the contents of a sample as in ``people_scene``. ``around`` metres keeps only what
+    is so near to a person, on the ground plan: joints are learned from such scenes in a fraction of the time.
     """
 
     def __init__(
@@ -24,12 +29,17 @@ class PeopleDataset:
         split: str = "train",
         sensors: Sequence[str] = ("waymo_top",),
         grounded: bool = True,
+        most: int = MOST_PEOPLE,
+        around: float | None = None,
     ) -> None:
         if length < 0 or seed < 0:
             raise PerceptionError(f"a data set of length {length} and seed {seed}", "numbers from 0")
         if not sensors:
             raise PerceptionError("no sensor", "at least one lidar", "name one, for example waymo_top")
+        if around is not None and not around > 0:
+            raise PerceptionError(f"what lies within {around} m of people", "metres above 0")
         self.length, self.seed, self.split, self.grounded = length, seed, split, grounded
+        self.most, self.around = most, around
         self.ranges = ranges_named(split)
         self.sensors = tuple(sensor_named(name) for name in sensors)
 
@@ -40,4 +50,16 @@ class PeopleDataset:
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of {self.length}")
         sensor = self.sensors[index % len(self.sensors)]
-        return people_scene(self.seed * 1_000_003 + index, sensor, self.ranges, grounded=self.grounded)
+        sample = people_scene(
+            self.seed * 1_000_003 + index, sensor, self.ranges, grounded=self.grounded, most=self.most
+        )
+        return sample if self.around is None else _near_people(sample, self.around)
+
+
+def _near_people(sample: Sample, around: float) -> Sample:
+    assert sample.objects is not None
+    centres = sample.objects.boxes.values[:, :2].numpy()
+    if not len(centres):
+        return replace(sample, cloud=sample.cloud.select(np.zeros(0, np.int64)))
+    distance, _ = cKDTree(centres).query(sample.cloud.xyz[:, :2], distance_upper_bound=around)
+    return replace(sample, cloud=sample.cloud.select(np.isfinite(distance)))

@@ -40,9 +40,14 @@ class Person:
 
 
 def people_scene(
-    seed: int, sensor: str | Lidar = "waymo_top", ranges: PeopleRanges = TRAIN, *, grounded: bool = True
+    seed: int,
+    sensor: str | Lidar = "waymo_top",
+    ranges: PeopleRanges = TRAIN,
+    *,
+    grounded: bool = True,
+    most: int = MOST_PEOPLE,
 ) -> Sample:
-    """One scan of 1 to 12 people 3 to 60 m away, some behind obstacles.
+    """One scan of 1 to ``most`` people 3 to 60 m away, some behind obstacles.
 
     The cloud has ``intensity`` in [0, 1], ``elongation`` (0: not simulated) and ``object``, the row of the person or
     -1. Objects are the people with at least one return, named "Pedestrian", heading where the hips face. Attributes:
@@ -53,10 +58,10 @@ def people_scene(
     (frame "vehicle", as in Waymo's data), else in the sensor. The same arguments give the same scan.
     """
     lidar = sensor_named(sensor) if isinstance(sensor, str) else sensor
-    if seed < 0:
-        raise PerceptionError(f"seed {seed}", "a whole number from 0")
+    if seed < 0 or most < 1:
+        raise PerceptionError(f"seed {seed}, at most {most} people", "a whole number from 0, one or more")
     layout_random, ray_random = (np.random.Generator(np.random.PCG64([seed, ranges.offset, part])) for part in (20, 21))
-    scene, people = _arrange(lidar, ranges, layout_random)
+    scene, people = _arrange(lidar, ranges, layout_random, most)
     returns = cast(scene.groups, scene.ground, lidar, ray_random)
     counts = np.bincount(returns.owner[returns.owner >= 0], minlength=len(scene.groups))
     shown = [person for person in people if counts[person.group]]
@@ -80,8 +85,10 @@ def sensor_named(name: str) -> Lidar:
     return SENSORS[name]
 
 
-def _arrange(lidar: Lidar, ranges: PeopleRanges, rng: np.random.Generator) -> tuple[Scene, list[Person]]:
-    wanted = 1 + int(MOST_PEOPLE * rng.random())
+def _arrange(
+    lidar: Lidar, ranges: PeopleRanges, rng: np.random.Generator, most: int
+) -> tuple[Scene, list[Person]]:
+    wanted = 1 + int(most * rng.random())
     scene = Scene(_ground(lidar, rng))
     people: list[Person] = []
     obstacles = int(3 + 10 * rng.random())
