@@ -59,7 +59,8 @@ def _data(options: argparse.Namespace) -> str:
     if options.predicted is not None:
         return f"files {options.reference.name}"
     chosen = {"scanners": options.scanners, "stands": options.kinds, "density": options.density, "seed": options.seed}
-    parts = [", ".join(text.partition(":")[0] for text in options.data), options.split or ""]
+    places = [text.partition(":") for text in options.data]
+    parts = [", ".join(f"{name} {Path(root).name}".strip() for name, _, root in places), options.split or ""]
     parts += [" ".join(map(str, v if isinstance(v, list) else [k, v])) for k, v in chosen.items() if v is not None]
     return ", ".join(part for part in parts if part)
 

@@ -13,8 +13,8 @@ from rich.progress import track
 
 from perception.commands.detect_map_job import MapJob, map_header
 from perception.commands.inputs import Input, find_inputs, output_folder
-from perception.commands.scan_input import Scan, read_scan
-from perception.commands.scan_jobs import device_of, scan_outcomes, summarise
+from perception.commands.scan_input import Scan, mounted, read_scan
+from perception.commands.scan_jobs import add_mounting, device_of, mounting_note, scan_outcomes, summarise
 from perception.errors import PerceptionError
 from perception.io.detections import detections_to_plain, write_json, write_kitti
 from perception.io.las_header import LasHeader
@@ -22,7 +22,6 @@ from perception.models.catalogue import MODELS
 from perception.models.detector import Detector
 from perception.models.loading import load
 from perception.pipeline import perceive
-from perception.points import PointCloud
 from perception.results import Detections
 from perception.view.birds_eye import birds_eye
 
@@ -69,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="M",
         help="maps: one point in cells of M metres, 0 for all points",
     )
+    add_mounting(parser)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="clouds at once; default: %(default)s")
     parser.add_argument("--input-format", metavar="F", help="format of the files, where their content does not tell")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
@@ -83,13 +83,18 @@ class Job:
 
     def read(self, item: Input) -> Scan:
         """One file as the model will see it."""
-        return read_scan(item, self.options.input_format, self.options.calib, self.options.images)
+        scan = read_scan(item, self.options.input_format, self.options.calib, self.options.images)
+        return mounted(scan, self.model) if self.options.mounting == "auto" else scan
 
     def run(self, scans: Sequence[Scan]) -> list[Detections]:
         """Detect in several files at once."""
         views = [scan.view for scan in scans] if self.model.reads_images else None
-        results = perceive(self.model, [scan.cloud for scan in scans], views=views)
-        found = [result.cpu() for result in results if isinstance(result, Detections)]
+        results = perceive(self.model, [scan.mounting.cloud(scan.cloud) for scan in scans], views=views)
+        found = [
+            scan.mounting.detections(result.cpu())
+            for scan, result in zip(scans, results)
+            if isinstance(result, Detections)
+        ]
         limit = self.options.score
         return found if limit is None else [one.select(one.scores > limit) for one in found]
 
@@ -105,7 +110,7 @@ class Job:
             write_json(target.with_name(target.name + ".json"), detections_to_plain(found, scan.cloud, facts))
         if options.picture:
             birds_eye(scan.cloud, found, path=target.with_name(target.name + ".png"), title=scan.item.path.name)
-        return _line(scan.item, scan.cloud, found, self.model)
+        return _line(scan, found, self.model) + mounting_note(scan)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -188,12 +193,13 @@ def _map_outcome(job: Job, item: Input, header: LasHeader, errors: Console) -> s
     return f"{item.path.name}: a map of {header.points:,} points, {_counts([found.classes[i] for i in found.labels])}"
 
 
-def _line(item: Input, cloud: PointCloud, found: Detections, model: Detector) -> str:
+def _line(scan: Scan, found: Detections, model: Detector) -> str:
+    cloud = scan.mounting.cloud(scan.cloud)
     counts = _counts(found.names)
     dropped = f", {cloud.dropped:,} non-finite points dropped" if cloud.dropped else ""
     inside = int(model.grid.cells(torch.from_numpy(cloud.xyz))[1].sum())
     outside = f" (none of the {len(cloud):,} points is in the model's range)" if not inside else ""
-    return f"{item.path.name}: {counts}{outside}{dropped}"
+    return f"{scan.item.path.name}: {counts}{outside}{dropped}"
 
 
 def _counts(names: Sequence[str]) -> str:

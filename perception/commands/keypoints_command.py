@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import track
 
 from perception.commands.inputs import Input, find_inputs, output_folder
-from perception.commands.scan_input import Scan, read_scan
-from perception.commands.scan_jobs import device_of, scan_outcomes, summarise
+from perception.commands.scan_input import Scan, mounted, read_scan
+from perception.commands.scan_jobs import add_mounting, device_of, mounting_note, scan_outcomes, summarise
 from perception.errors import PerceptionError
 from perception.io.detections import write_json
 from perception.io.skeletons import skeletons_to_plain
@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--picture", action="store_true", help="also draw the skeletons over the points, in perspective and from above"
     )
     parser.add_argument("--score", type=float, metavar="S", help="keep people above this score, 0 to 1")
+    add_mounting(parser)
     parser.add_argument("--batch", type=int, default=1, metavar="N", help="clouds at once; default: %(default)s")
     parser.add_argument("--input-format", metavar="F", help="format of the files, where their content does not tell")
     parser.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
@@ -57,12 +58,17 @@ class Job:
     options: argparse.Namespace
 
     def read(self, item: Input) -> Scan:
-        return read_scan(item, self.options.input_format, None, None)
+        scan = read_scan(item, self.options.input_format, None, None)
+        return mounted(scan, self.model) if self.options.mounting == "auto" else scan
 
     def run(self, scans: Sequence[Scan]) -> list[Skeletons]:
         """People in several files at once."""
-        results = perceive(self.model, [scan.cloud for scan in scans])
-        found = [result.cpu() for result in results if isinstance(result, Skeletons)]
+        results = perceive(self.model, [scan.mounting.cloud(scan.cloud) for scan in scans])
+        found = [
+            scan.mounting.skeletons(result.cpu())
+            for scan, result in zip(scans, results)
+            if isinstance(result, Skeletons)
+        ]
         limit = self.options.score
         return found if limit is None else [one.select(one.scores > limit) for one in found]
 
@@ -74,10 +80,10 @@ class Job:
         if self.options.picture:
             for draw, ending in ((skeletons_in_perspective, ".png"), (skeletons_from_above, "_above.png")):
                 draw(cloud, found, path=target.with_name(target.name + ending), title=scan.item.path.name)
-        return f"{scan.item.path.name}: {self._words(scan, len(found))}"
+        return f"{scan.item.path.name}: {self._words(scan, len(found))}{mounting_note(scan)}"
 
     def _words(self, scan: Scan, people: int) -> str:
-        cloud = scan.cloud
+        cloud = scan.mounting.cloud(scan.cloud)
         counted = f"{people} {'person' if people == 1 else 'people'}"
         dropped = f", {cloud.dropped:,} non-finite points dropped" if cloud.dropped else ""
         inside = int(self.model.grid.cells(torch.from_numpy(cloud.xyz))[1].sum())

@@ -1,4 +1,4 @@
-"""One scan as `perception detect` hands it to a model: points, and calibration and image where there are any."""
+"""One scan as a command hands it to a model: points, and calibration, image and mounting where there are any."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from perception.datasets.kitti.calibration import KittiCalibration, read_object_
 from perception.errors import PerceptionError
 from perception.io.clouds import read_points
 from perception.io.images import read_image
+from perception.models.detector import Detector
+from perception.mounting import AS_IT_IS, Mounting, mounting_of
 from perception.points import PointCloud
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -24,6 +26,15 @@ class Scan:
     cloud: PointCloud
     calibration: KittiCalibration | None = None
     view: CameraView | None = None
+    mounting: Mounting = AS_IT_IS
+
+
+def mounted(scan: Scan, model: Detector) -> Scan:
+    """The scan with what takes it to the height at which the model knows the ground.
+
+    With a calibration the sensor is the benchmark's own: nothing is moved.
+    """
+    return scan if scan.calibration is not None else replace(scan, mounting=mounting_of(scan.cloud, model))
 
 
 def read_scan(item: Input, input_format: str | None, calib: Path | None, images: Path | None) -> Scan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,23 @@ from rich.console import Console
 from perception.commands.inputs import Input
 from perception.commands.scan_input import Scan
 from perception.errors import PerceptionError
+
+
+def add_mounting(parser: argparse.ArgumentParser) -> None:
+    """The option whether a scan is brought to the model's height."""
+    parser.add_argument(
+        "--mounting",
+        choices=("auto", "keep"),
+        default="auto",
+        help="auto: where the ground is 0.4 m or more from the height at which the model knows it, the cloud is moved "
+        "for the model, and what is found is moved back; keep: coordinates are the model's; default: %(default)s",
+    )
+
+
+def mounting_note(scan: Scan) -> str:
+    """What was done about the sensor's height, for the user."""
+    lift = scan.mounting.lift
+    return f", ground moved {'up' if lift > 0 else 'down'} {abs(lift):.2f} m for the model" if lift else ""
 
 
 class ScanJob(Protocol):

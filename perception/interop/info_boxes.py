@@ -22,6 +22,8 @@ LONG = ("car", "truck", "bus", "trailer", "motorcycle", "bicycle")  # longer tha
 
 def lidar_boxes(boxes: np.ndarray, convention: Convention) -> np.ndarray:
     """x, y, z, length, width, height, heading (N, 7) of lidar boxes of an info file."""
+    if not len(boxes):
+        return np.zeros((0, 7))
     boxes = np.asarray(boxes, np.float64).reshape(len(boxes), -1)[:, :7]
     if convention == "width_first":
         return np.column_stack([boxes[:, :3], boxes[:, [4, 3, 5]], wrap(-boxes[:, 6] - np.pi / 2)])

@@ -42,6 +42,7 @@ class CenterPointConfig:
     velocity: bool = True
     point_fields: tuple[str, ...] = ("intensity", "time")
     point_range: Range = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
+    ground_height: float = -1.84
     voxel_size: tuple[float, float, float] = (0.075, 0.075, 0.2)
     backbone: Literal["residual", "plain", "hard_pillars", "dynamic_pillars"] = "residual"
     pillar_channels: tuple[int, ...] = (64, 64)
@@ -77,6 +78,7 @@ def _waymo(backbone: Literal["residual", "plain"]) -> CenterPointConfig:
         velocity=False,
         point_fields=("intensity", "elongation"),
         point_range=(-75.2, -75.2, -2.0, 75.2, 75.2, 4.0),
+        ground_height=0.0,
         voxel_size=(0.1, 0.1, 0.15),
         backbone=backbone,
         max_points=5,
@@ -92,6 +94,7 @@ WAYMO_PILLARS = CenterPointConfig(
     velocity=False,
     point_fields=("intensity", "elongation"),
     point_range=(-74.88, -74.88, -2.0, 74.88, 74.88, 4.0),
+    ground_height=0.0,
     voxel_size=(0.32, 0.32, 6.0),
     backbone="hard_pillars",
     max_points=20,

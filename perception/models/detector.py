@@ -19,14 +19,17 @@ Voxels = Any  # HardVoxels or DynamicVoxels: what the model's own encoder takes
 
 
 class Detector(Model):
-    """A model of boxes, whose ``config`` has ``classes``, ``point_range``, ``voxel_size`` and ``point_fields``."""
+    """A model of boxes, whose ``config`` has ``classes``, ``point_range``, ``voxel_size`` and ``point_fields``.
+
+    Its ``ground_height`` is that of the road in metres, in the frame of the data that the model is for.
+    """
 
     task = "detection"
 
     @property
     def ground_height(self) -> float:
-        """Height of the road in the frame that the model learned in, metres; KITTI's where the config says nothing."""
-        return float(getattr(self.config, "ground_height", -1.73))
+        """Height of the road in the frame that the model learned in, metres."""
+        return float(self.config.ground_height)
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class DSVTConfig:
     classes: tuple[str, ...] = ("Vehicle", "Pedestrian", "Cyclist")
     point_fields: tuple[str, ...] = ("intensity", "elongation")
     point_range: Range = (-74.88, -74.88, -2.0, 74.88, 74.88, 4.0)
+    ground_height: float = 0.0
     voxel_size: tuple[float, float, float] = (0.32, 0.32, 6.0)
     channels: int = 192
     attention_heads: int = 8
@@ -78,6 +79,7 @@ class DSVTNuScenesConfig:
     classes: tuple[str, ...] = NUSCENES_CLASSES
     point_fields: tuple[str, ...] = ("intensity", "time")
     point_range: Range = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
+    ground_height: float = -1.84
     voxel_size: tuple[float, float, float] = (0.3, 0.3, 8.0)
     channels: int = 128
     attention_heads: int = 8

@@ -28,6 +28,7 @@ class PointPillarsConfig:
     classes: tuple[AnchorClass, ...] = KITTI_CLASSES
     point_fields: tuple[str, ...] = ("intensity",)
     point_range: tuple[float, float, float, float, float, float] = (0.0, -39.68, -3.0, 69.12, 39.68, 1.0)
+    ground_height: float = -1.73
     voxel_size: tuple[float, float, float] = (0.16, 0.16, 4.0)
     encoder: Literal["hard", "dynamic"] = "hard"
     encoder_channels: int = 64

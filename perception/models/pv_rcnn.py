@@ -109,6 +109,7 @@ WAYMO = PVRCNNConfig(
     ),
     point_fields=("intensity", "elongation"),
     point_range=(-75.2, -75.2, -2.0, 75.2, 75.2, 4.0),
+    ground_height=0.0,
     voxel_size=(0.1, 0.1, 0.15),
     max_voxels=(150_000, 150_000),
     selection=Selection(0.1, 4096, 0.7, 500),

@@ -29,6 +29,7 @@ class SECONDConfig:
     classes: tuple[AnchorClass, ...] = KITTI_CLASSES
     point_fields: tuple[str, ...] = ("intensity",)
     point_range: tuple[float, float, float, float, float, float] = (0.0, -40.0, -3.0, 70.4, 40.0, 1.0)
+    ground_height: float = -1.73
     voxel_size: tuple[float, float, float] = (0.05, 0.05, 0.1)
     max_points: int = 5
     max_voxels: tuple[int, int] = (16_000, 40_000)

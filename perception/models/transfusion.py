@@ -31,6 +31,7 @@ class TransFusionConfig:
     classes: tuple[str, ...] = NUSCENES_CLASSES
     point_fields: tuple[str, ...] = ("intensity", "time")
     point_range: tuple[float, float, float, float, float, float] = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
+    ground_height: float = -1.84
     voxel_size: tuple[float, float, float] = (0.075, 0.075, 0.2)
     max_points: int = 10
     max_voxels: tuple[int, int] = (120_000, 160_000)

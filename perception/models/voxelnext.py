@@ -34,6 +34,7 @@ class VoxelNeXtConfig:
     overlap: bool = False
     point_fields: tuple[str, ...] = ("intensity", "time")
     point_range: Range = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
+    ground_height: float = -1.84
     voxel_size: tuple[float, float, float] = (0.075, 0.075, 0.2)
     planar: bool = False
     max_points: int = 10
@@ -65,6 +66,7 @@ def _waymo(
         overlap=True,
         point_fields=("intensity", "elongation"),
         point_range=(-75.2, -75.2, -2.0, 75.2, 75.2, 4.0),
+        ground_height=0.0,
         voxel_size=(0.1, 0.1, 0.15),
         planar=planar,
         max_points=5,
@@ -117,6 +119,7 @@ ARGOVERSE2 = VoxelNeXtConfig(
     velocity=False,
     point_fields=("intensity",),
     point_range=(-200.0, -200.0, -20.0, 200.0, 200.0, 20.0),
+    ground_height=-0.33,  # the origin is the rear axle
     voxel_size=(0.1, 0.1, 0.2),
     max_points=20,
     selection=CentreSelection(centre_range=(-200.0, -200.0, -20.0, 200.0, 200.0, 20.0)),

@@ -31,8 +31,9 @@ Method = Callable[[PointCloud], TreeInstances]
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a cloud is cut. Cylinders of ``radius`` on a grid of ``step``, None for the model's own (SegmentAnyTree); squares of ``inner`` metres
-    with ``margin``, the next one ``stride`` of ``inner`` on (TreeLearn). ``at_once`` of them make a batch.
+    """How a cloud is cut. Cylinders of ``radius`` on a grid of ``step``, None for the model's own (SegmentAnyTree);
+    squares of ``inner`` metres with ``margin``, the next one ``stride`` of ``inner`` on (TreeLearn). ``at_once`` make a
+    batch.
 
     ``official_axes`` lays the grid along the cloud's principal axes, as published.
 

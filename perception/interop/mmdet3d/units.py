@@ -64,11 +64,14 @@ def unit(conv: SparseLayer, norm_cfg: Mapping[str, Any], order: Sequence[str]) -
 class BasicBlock(nn.Module):
     """mmdet3d's SparseBasicBlock: two submanifold convolutions, the input added before the last ReLU."""
 
+    conv1: Submanifold
+    conv2: Submanifold
+
     def __init__(self, channels: int, norm_cfg: Mapping[str, Any]) -> None:
         super().__init__()
-        self.conv1, self.conv2 = (Submanifold(channels, channels, 3) for _ in range(2))
         self.norms = []
-        for number in (1, 2):
+        for number in (1, 2):  # in mmdet3d's order, by which optimisers keep their states
+            self.add_module(f"conv{number}", Submanifold(channels, channels, 3))
             name, norm = norm_of(norm_cfg, channels, number)
             self.add_module(name, norm)
             self.norms.append(name)

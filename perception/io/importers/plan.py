@@ -17,6 +17,10 @@ from perception.models.catalogue import entry
 from perception.models.model import Model
 
 
+LOWEST_OF_VEHICLES = -2.5
+SENSOR_GROUND = -1.73
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """``name`` and ``config`` make the model, ``rules`` and the rest are what ``load_translated`` takes."""
@@ -40,7 +44,20 @@ def configured(name: str, values: Mapping[str, Any], where: str) -> Any:
     """The catalogue's configuration of that name with ``values`` over it, those that it has a field for."""
     defaults = entry(name).defaults
     known = getattr(type(defaults), "__pydantic_fields__", {})
+    if "ground_height" in known and "point_range" in values:
+        values = {"ground_height": _ground_height(defaults, values["point_range"]), **values}
     return merge(defaults, {key: value for key, value in values.items() if key in known}, where)
+
+
+def _ground_height(defaults: Any, point_range: Sequence[float]) -> float:
+    """Foreign files do not say how high the road is in their frame, but the range does.
+
+    Sensors stand 1.7 m or more above it, so a range that begins higher than 2.5 m below the origin is one of a
+    vehicle's frame, as Waymo's from -2 m on.
+    """
+    if point_range[2] > LOWEST_OF_VEHICLES:
+        return 0.0
+    return float(defaults.ground_height) or SENSOR_GROUND
 
 
 def refuse_parts(state: Mapping[str, Tensor], parts: Sequence[tuple[str, str]], where: str) -> None:

@@ -1,0 +1,131 @@
+"""mmdet3d's own operators beside ours, in one process: its models on spconv's CPU wheel, plain loops for what of mmcv
+is compiled. spconv's CPU convolution is right with one thread only."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import mmdet3d
+import numpy as np
+import torch
+from foreign_weights import drawn
+from mmdet3d.registry import MODELS
+from mmdet3d.structures import Det3DDataSample, LiDARInstance3DBoxes
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.structures import InstanceData
+from shapely.geometry import Polygon
+from torch import Tensor, nn
+
+import perception.interop.mmdet3d  # noqa: F401  registers ours
+from perception.interop.mmcv.stand_in import StandIn
+
+CONFIGS = Path(mmdet3d.__file__).parent / ".mim" / "configs"
+
+
+def model_of(config: str, ours: bool) -> nn.Module:
+    """The model of a published configuration, as it is or with mmdet3d's own encoder, with weights by the rule."""
+    from mmdet3d.models.middle_encoders import SparseEncoder as Official
+
+    init_default_scope("mmdet3d")
+    torch.set_num_threads(1)
+    chosen = copy.deepcopy(Config.fromfile(CONFIGS / config).model)
+    for key in ("middle_encoder", "pts_middle_encoder"):
+        if not ours and key in chosen and chosen[key].type == "SparseEncoder":
+            chosen[key].type = Official
+    made = MODELS.build(chosen)
+    weights = drawn({key: tuple(value.shape) for key, value in made.state_dict().items()})
+    made.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
+    return made
+
+
+def batch(columns: int, low: tuple[float, ...], high: tuple[float, ...], seed: int = 0, points: int = 1500) -> Any:
+    """Two clouds in the range with three labelled boxes each, as mmdet3d's pipelines hand them over."""
+    generator = np.random.default_rng(seed)
+    clouds, samples = [], []
+    for _ in range(2):
+        xyz = generator.uniform(low, high, (points, 3))
+        clouds.append(torch.from_numpy(np.c_[xyz, generator.uniform(0, 1, (points, columns - 3))]).float())
+        size = [[0.8, 0.6, 1.7], [1.8, 0.6, 1.7], [3.9, 1.6, 1.5]]
+        rows = np.c_[generator.uniform(np.array(low) + 2, np.array(high) - 2, (3, 3)), size, [0.1, 1.5, -2.0]]
+        if columns == 5:
+            rows = np.c_[rows, [[1, 0], [0, 1], [2, 2]]]
+        found = InstanceData()
+        found.bboxes_3d = LiDARInstance3DBoxes(torch.from_numpy(rows).float(), box_dim=rows.shape[1])
+        found.labels_3d = torch.tensor([0, 1, 2])
+        sample = Det3DDataSample(metainfo={"box_type_3d": LiDARInstance3DBoxes})
+        sample.gt_instances_3d = found
+        samples.append(sample)
+    return {"inputs": {"points": clouds}, "data_samples": samples}
+
+
+def losses(model: nn.Module, data: Any) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """The losses by name, and the gradients of the layers whose backward runs on a CPU either way: all behind the
+    sparse encoder, and the last normalisation of that."""
+    model.train()
+    found = model(**model.data_preprocessor(copy.deepcopy(data), True), mode="loss")
+    total = sum(sum(part) if isinstance(part, list) else part for part in found.values())
+    dense = {name: p for name, p in model.named_parameters() if "backbone" in name or "bbox_head" in name}
+    gradients = torch.autograd.grad(total, list(dense.values()), allow_unused=True)
+    named = {name: float(sum(part) if isinstance(part, list) else part) for name, part in found.items()}
+    return named, {name: g for name, g in zip(dense, gradients) if g is not None}
+
+
+def boxes(model: nn.Module, data: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Boxes, scores and labels of each cloud."""
+    model.eval()
+    with torch.no_grad():
+        results = model(**model.data_preprocessor(copy.deepcopy(data), False), mode="predict")
+    found = [result.pred_instances_3d for result in results]
+    return [(f.bboxes_3d.tensor, f.scores_3d, f.labels_3d) for f in found]
+
+
+@contextmanager
+def plain_operators(stand_in: StandIn) -> Iterator[None]:
+    """Loops in place of our kernels, so that nothing of ours takes part."""
+    kept = {name: stand_in.__dict__[name] for name in ("hard_voxelize_forward", "nms_rotated")}
+    stand_in.__dict__.update(hard_voxelize_forward=looped_voxels, nms_rotated=looped_suppression)
+    try:
+        yield
+    finally:
+        stand_in.__dict__.update(kept)
+
+
+def looped_voxels(
+    points: Tensor, size: Tensor, reach: Tensor, voxels: Tensor, coors: Tensor, counts: Tensor, number: Tensor, **caps: Any
+) -> None:
+    grid = np.round(((reach[3:] - reach[:3]) / size).numpy()).astype(int)
+    rows: dict[tuple[int, ...], int] = {}
+    for point, cell in zip(points, torch.floor((points[:, :3] - reach[:3]) / size).int().tolist()):
+        if any(c < 0 or c >= n for c, n in zip(cell, grid)):
+            continue
+        key = tuple(cell[::-1])
+        if key not in rows and len(rows) >= caps["max_voxels"]:
+            continue
+        row = rows.setdefault(key, len(rows))
+        if counts[row] < caps["max_points"]:
+            voxels[row, counts[row]] = point
+            counts[row] += 1
+        coors[row] = torch.tensor(key)
+    number.fill_(len(rows))
+
+
+def looped_suppression(
+    dets: Tensor, scores: Tensor, order: Tensor, dets_sorted: Tensor, labels: Tensor, threshold: float, multi_label: int
+) -> Tensor:
+    kept: list[int] = []
+    outlines: list[Polygon] = []
+    for i in scores.argsort(descending=True, stable=True).tolist():
+        x, y, w, h, angle = dets[i].double().tolist()
+        cos, sin = np.cos(angle), np.sin(angle)
+        corners = [(a * w / 2, b * h / 2) for a, b in ((1, 1), (-1, 1), (-1, -1), (1, -1))]
+        outline = Polygon([(x + a * cos - b * sin, y + a * sin + b * cos) for a, b in corners])
+        shared = [outline.intersection(other).area for other in outlines]
+        if all(s <= threshold * (outline.area + o.area - s) for s, o in zip(shared, outlines)):
+            kept.append(i)
+            outlines.append(outline)
+    return torch.tensor(kept, dtype=torch.long)
