@@ -2,8 +2,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 VENV_ROS ?= .venv-ros
+VENV_MMDET3D ?= .venv-mmdet3d
 
-.PHONY: demo test test-ros check
+.PHONY: demo test test-ros test-mmdet3d check
 
 demo: ## install and show a detector on the bundled scan
 	@echo "installing into $(VENV)/ (torch alone is 200 MB on a CPU, some GB with CUDA)"
@@ -31,6 +32,13 @@ test-ros: ## the nodes against real rclpy, in an environment of its own that bor
 	own=$$($(VENV_ROS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
 	echo "import site; site.addsitedir('$$site')" > "$$own/tests_environment.pth"; \
 	$(VENV_ROS)/bin/python -m pytest tests/ros/live -m "not slow" --durations=10
+
+test-mmdet3d: ## our operators in the real mmdet3d, in an environment of its own; spconv is its side of the comparison
+	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo "no wheels of spconv for $$(uname -sm): not compared"; exit 0; fi; \
+	set -e; $(PYTHON) -m venv $(VENV_MMDET3D); \
+	$(VENV_MMDET3D)/bin/pip install -q '.[mmdet3d]' pytest hypothesis shapely spconv -c constraints.txt --disable-pip-version-check; \
+	$(VENV_MMDET3D)/bin/pip install -q --no-deps mmdet3d nuscenes-devkit lyft-dataset-sdk -c constraints.txt --disable-pip-version-check; \
+	OMP_NUM_THREADS=1 $(VENV_MMDET3D)/bin/python -m pytest tests/interop/with_mmdet3d --durations=10
 
 check: ## everything, slow tests and all golden files included
 	$(VENV)/bin/python tools/check_all.py

@@ -88,6 +88,19 @@ def within(points: PointBatch, radius: float) -> PointBatch:
     return kept
 
 
+def turned(points: PointBatch, turns: int) -> PointBatch:
+    """Each cloud at evenly spaced turns about z: cloud b at turn t is cloud b * turns + t."""
+    if turns == 1:
+        return points
+    angle = torch.arange(turns, device=points.xyz.device, dtype=torch.float64) * (2 * math.pi / turns)
+    cos, sin = angle.cos().to(points.xyz.dtype)[:, None], angle.sin().to(points.xyz.dtype)[:, None]
+    x, y = points.xyz[:, 0], points.xyz[:, 1]
+    values = points.values.expand(turns, -1, -1).clone()
+    values[..., 0], values[..., 1] = cos * x - sin * y, sin * x + cos * y
+    sample = points.sample * turns + torch.arange(turns, device=points.sample.device)[:, None]
+    return PointBatch(values.flatten(0, 1), sample.flatten(), points.batch_size * turns)
+
+
 def cylindrical(points: PointBatch) -> PointBatch:
     """x y z of the unit cylinder as distance, direction and height, each from -1 to 1."""
     xyz = points.xyz

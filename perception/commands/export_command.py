@@ -77,7 +77,7 @@ def report(manifest: Manifest, folder: Path) -> list[str]:
         f"{folder}: {manifest.model} as {manifest.target}, {manifest.precision}{opset}, {size:.1f} MB in "
         f"{len(manifest.segments)} file{'s' if len(manifest.segments) > 1 else ''}",
         f"takes up to {manifest.limits.points:,} points and {manifest.limits.voxels:,} voxels",
-        f"checked on {check.clouds} clouds: {check.boxes} boxes, {check.unmatched} without a partner, others within "
-        f"{check.worst_box:.2g} m or rad and a score of {check.worst_score:.2g}",
+        f"checked on {check.clouds} clouds: {check.boxes} boxes, {check.unmatched} without a partner, {check.reordered} "
+        f"suppressed otherwise, others within {check.worst_box:.2g} m or rad and a score of {check.worst_score:.2g}",
         f"run it: perception detect CLOUD --model {folder} --out results",
     ]

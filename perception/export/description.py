@@ -29,7 +29,8 @@ NO_FILE = Segment("none", 0, "", (), ())
 
 def describe(model: Detector, header: WeightsHeader, graphs: Graphs, order: Order) -> Manifest:
     config: Any = model.config
-    anchors = isinstance(model.head, AnchorHead)
+    head: Any = model.head
+    anchors = isinstance(head, AnchorHead)
     rule = voxel_rule(model)
     most = rule.max_voxels or MOST_VOXELS
     return Manifest(
@@ -51,7 +52,7 @@ def describe(model: Detector, header: WeightsHeader, graphs: Graphs, order: Orde
         focals=graphs.focals,
         anchors=_capped(config.selection, candidates=graphs.candidates) if anchors else None,
         centres=None if anchors else _capped(config.selection, peaks=graphs.candidates),
-        tasks=1 if anchors else len(model.head.tasks),
+        tasks=1 if anchors else len(head.tasks),
         steps=steps(rule, graphs, anchors),
         weights=weights_digest(model),
         trained_on=header.card.trained_on,

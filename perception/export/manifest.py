@@ -110,16 +110,23 @@ class Limits:
 
 @config
 class CheckReport:
-    """How far the boxes of the file were from torch's when it was written."""
+    """How far the boxes of the file were from torch's when it was written, on all ``clouds`` together.
+
+    ``boxes`` of torch; of those and of the file's, ``unmatched`` have no partner within the tolerance even before
+    suppression, and ``reordered`` have one that suppression treated otherwise: near equal scores, the last digit
+    decides which of two overlapping boxes stays. ``worst_box`` (metres, radians) and ``worst_score`` are of partners.
+    """
 
     clouds: int
     boxes: int
     unmatched: int
+    reordered: int
     worst_box: float
     worst_score: float
     box_tolerance: float
     score_tolerance: float
     share_tolerance: float
+    reordered_tolerance: float
 
 
 @config

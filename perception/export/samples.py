@@ -16,7 +16,7 @@ TURNS = (0.0, 2.1, 4.0)
 
 
 def sample_clouds(model: Detector) -> list[PointCloud]:
-    """The bundled street turned about the sensor, a thin copy, one point and none; with the fields that the model reads.
+    """The bundled street turned about the sensor, a thin copy, one point and none; with the fields of the model.
 
     The road is brought to the height at which the model knows it, and to all sides of models that look around.
     """
@@ -25,13 +25,8 @@ def sample_clouds(model: Detector) -> list[PointCloud]:
     whole = [_turned(street.with_xyz(lifted), angle) for angle in TURNS]
     around = model.config.point_range[0] < 0
     first = PointCloud.concatenate(whole) if around else whole[0]
-    clouds = [
-        first,
-        whole[0],
-        first.select(np.arange(0, len(first), 7)),
-        first.select(np.array([100])),
-        first.select(np.array([], int)),
-    ]
+    few = (np.arange(0, len(first), 7), np.array([100]), np.array([], np.int64))
+    clouds = [first, whole[0], *(first.select(rows) for rows in few)]
     return [with_fields(cloud, model) for cloud in clouds]
 
 

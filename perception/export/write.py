@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from perception.errors import PerceptionError
-from perception.export.compare import TOLERANCES, check_report
+from perception.export.compare import TOLERANCES, Answer, check_report, unsuppressed
 from perception.export.description import describe, versions
 from perception.export.feeds import Feed, feed_of
 from perception.export.graphs.build import graphs_of
@@ -26,11 +27,10 @@ from perception.export.package import write_package
 from perception.export.precision import last_convolutions, quantise_dynamic, quantise_static
 from perception.export.runner import ExportedDetector
 from perception.export.samples import sample_clouds
+from perception.export.select import detections_of
 from perception.io.weights import WeightsHeader
 from perception.models.detector import Detector
-from perception.pipeline import perceive
 from perception.points import PointCloud
-from perception.results import Detections
 
 Target = Literal["onnx", "aoti", "engine"]
 Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
@@ -67,16 +67,32 @@ def export_model(model: Detector, header: WeightsHeader, folder: Path, order: Or
         segments = _write_segments(graphs, feeds, manifest, work, order)
         manifest = replace(manifest, segments=segments, versions=versions(order.target))
         write_manifest(work, manifest)
-        wanted, found = boxes_of(model, clouds), boxes_of(ExportedDetector(work), clouds)
+        wanted, found = answers_of(model, clouds), answers_of(ExportedDetector(work), clouds)
         manifest = replace(manifest, check=check_report(wanted, found, TOLERANCES[order.precision]))
         write_manifest(work, manifest)
     return manifest
 
 
-def boxes_of(model: Detector, clouds: Sequence[PointCloud]) -> list[Detections]:
-    """Results cloud by cloud."""
-    found: list[Any] = [perceive(model, [cloud])[0].cpu() for cloud in clouds]  # type: ignore[union-attr]
+@torch.inference_mode()
+def answers_of(model: Detector, clouds: Sequence[PointCloud]) -> list[Answer]:
+    """Results and candidates, cloud by cloud, of a model or of an exported one."""
+    found = []
+    for cloud in clouds:
+        predictions = model(model.voxelise(model.points([cloud])))
+        if isinstance(model, ExportedDetector):
+            candidates = detections_of(predictions[0], without_suppression(model.manifest))
+        else:
+            head: Any = model.head
+            (candidates,) = head.results(predictions, unsuppressed(model.config.selection))
+        found.append(Answer(model.results(predictions)[0].cpu(), candidates.cpu()))
     return found
+
+
+def without_suppression(manifest: Manifest) -> Manifest:
+    if manifest.anchors is not None:
+        return replace(manifest, anchors=unsuppressed(manifest.anchors))
+    assert manifest.centres is not None
+    return replace(manifest, centres=unsuppressed(manifest.centres))
 
 
 def _check(model: Detector, order: Order) -> None:

@@ -88,6 +88,7 @@ def read_las_header(path: Path) -> LasHeader:
         if format_id > (3, 3, 3, 5, 10)[minor] or (minor == 0 and format_id > 1):
             problems.append(f"point format {format_id} does not exist in LAS 1.{minor}")
         points = _point_count(path, start, minor, problems)
+        problems += _doubts(start, minor, points)
         scale, offset, minimum, maximum = _coordinates(path, start, problems)
         vlrs = _records(path, file, header_size, vlr_count, points_offset, extended=False)
         if minor == 4:
@@ -152,6 +153,13 @@ def _point_count(path: Path, start: bytes, minor: int, problems: list[str]) -> i
             raise PerceptionError(f"{path} counts 0 points in one place and {legacy:,} in another", "one count", AGAIN)
         problems.append(f"counts {points:,} points, but {legacy:,} in the field for old readers")
     return points
+
+
+def _doubts(start: bytes, minor: int, points: int) -> list[str]:
+    """A damaged count shows where it differs from the points of each return; not all writers count those."""
+    layout, place = ("<15Q", 255) if minor == 4 else ("<5I", 111)
+    returns = sum(struct.unpack_from(layout, start, place))
+    return [f"counts {points:,} points, but {returns:,} by their returns"] if returns not in (0, points) else []
 
 
 def _coordinates(path: Path, start: bytes, problems: list[str]) -> tuple[np.ndarray, ...]:

@@ -106,8 +106,8 @@ SMALL = SegmentAnyTreeConfig(
     least_score=0.3,
     loss=TreeLossWeights(offset=0.3),
 )
-"""A twelfth of the weights on coarser voxels, for CPUs. After few steps offsets are known to about a metre, which breaks
-regions and not modes: theirs hit most trees of the three sets of proposals."""
+"""A twelfth of the weights on coarser voxels, for CPUs. After few steps offsets are known to about a metre, which
+breaks regions and not modes: theirs hit most trees of the three sets of proposals."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +177,9 @@ class SegmentAnyTree(TreeModel):
         embedding = answers.embedding[rows.to(answers.embedding.device)].float().cpu().numpy()
         found += _modes(embedding, sample, rows, config.bandwidth)
         if config.shifted_bandwidth is not None:
-            found += _modes(shifted * np.float32([1, 1, config.flattening]), sample, rows, config.shifted_bandwidth)
+            found += _modes(
+                shifted * np.array([1, 1, config.flattening], np.float32), sample, rows, config.shifted_bandwidth
+            )
         return Proposals.joined(found)
 
     def results(self, predictions: TreePredictions) -> list[TreeInstances]:

@@ -42,9 +42,10 @@ class TrainingConfig:
     """The recipe; defaults are OpenPCDet's for KITTI (adam_onecycle) where it has them.
 
     ``schedule``: one cycle of the learning rate, none, ``exponential`` by ``rate_decay`` an epoch, or ``cosine`` to
-    zero after a linear rise over ``warm_up`` epochs; ``milestones`` after the same rise a tenth of the rate from each of these
-    epochs on; ``beta2`` of Adam. ``coupled_decay``: Adam with weight decay as part of the gradient, not AdamW. ``norm_momentum_halved``: of trees' models,
-    batch normalisation's momentum is halved every so many epochs down to a tenth, 0 for never.
+    zero after a linear rise over ``warm_up`` epochs; ``milestones`` after the same rise a tenth of the rate from each
+    of these epochs on; ``beta2`` of Adam. ``coupled_decay``: Adam with weight decay as part of the gradient, not AdamW.
+    ``norm_momentum_halved``: of trees' models, batch normalisation's momentum is halved every so many epochs down to a
+    tenth, 0 for never.
     ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.

@@ -19,7 +19,6 @@ from perception.training.evaluation_tree_files import compare_files, file_pairs
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
 main = runpy.run_path(str(TOOLS / "evaluate_trees.py"))["main"]
-ship = runpy.run_path(str(TOOLS / "ship_weights.py"))["main"]
 
 
 def cloud(seed: int = 0) -> PointCloud:
@@ -122,7 +121,9 @@ def test_a_method_on_plots_and_pictures(tmp_path: Path, capsys: pytest.CaptureFi
     assert found["method"] == "watershed"
 
 
-def test_scores_of_trees_go_into_the_card(tmp_path: Path) -> None:
+def test_scores_of_trees_go_into_the_card(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(TOOLS))
+    ship = runpy.run_path(str(TOOLS / "ship_weights.py"))["main"]
     model = entry("segmentanytree-small")
     card = Card("forest_trees train, seed 1: 2 scenes", licence="", command="python tools/train.py x.yaml")
     save_weights(tmp_path / "final.safetensors", "segmentanytree-small", model.make(model.defaults), card)
@@ -132,7 +133,7 @@ def test_scores_of_trees_go_into_the_card(tmp_path: Path) -> None:
     arguments = [str(tmp_path), "--licence", "free", "--limits", "many", "--folder", str(tmp_path)]
     assert ship([*arguments, "--evaluation", str(tmp_path / "evaluation.json")]) == 0
     text = (tmp_path / "segmentanytree-small.md").read_text()
-    assert "| F1, these weights; forest, test; 3 plots, none trained on | 50.0 |" in text
+    assert "| F1 in %, these weights; forest, test; 3 plots, none trained on | 50.0 |" in text
     path = tmp_path / "segmentanytree-small.safetensors"
     assert path.stat().st_size < 4 << 20
     assert read_header(path).card.limits == "many"

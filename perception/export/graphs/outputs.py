@@ -75,7 +75,7 @@ class CentreOutput(nn.Module):
     def _task(self, shared: Tensor, task: int) -> tuple[Tensor, ...]:
         head, branches = self.head, self.head.tasks[task]
         height, width = shared.shape[2:]
-        scores = branches["heatmap"](shared).float().sigmoid().flatten()  # type: ignore[index, operator]
+        scores = branches["heatmap"](shared).float().sigmoid().flatten()  # type: ignore[index]
         scores, top = scores.topk(min(self.peaks, scores.shape[0]))
         cell = top % (height * width)
         label = torch.div(top, height * width, rounding_mode="floor") + head.ranges[task].start

@@ -61,12 +61,12 @@ def set_layer(layer: DSVTLayer, x: Tensor, position: Tensor, sets: Sets, active:
     inner, rows = layer.attention, sets[f"rows{active}"][axis]
     attention, channels = inner.attention, x.shape[1]
     queries, keys = attention.queries_keys(x + position).chunk(2, 1)
-    slots = (
+    asked, known, told = (
         part.index_select(0, rows.reshape(-1)).reshape(-1, rows.shape[1], channels)
         for part in (queries, keys, attention.values(x))
     )
     mask = torch.logical_not(sets[f"repeated{active}"][axis])[:, None]
-    found = attention.attend(*slots, mask).reshape(-1, channels)
+    found = attention.attend(asked, known, told, mask).reshape(-1, channels)
     found = attention.out(found.index_select(0, sets[f"slot{active}"][axis]))
     x1 = inner.norm1(x + found)
     x1 = inner.norm2(x1 + inner.linear2(F.gelu(inner.linear1(x1))))

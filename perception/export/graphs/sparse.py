@@ -34,7 +34,7 @@ class TableConv(nn.Module):
         rows = tables[self.table]
         taps, inputs, outputs = self.weight.shape
         x = torch.cat([x, torch.zeros((1, inputs), dtype=x.dtype)])  # the row that missing neighbours are read from
-        answer = self.bias
+        answer: Tensor = self.bias
         for tap in range(0, taps, TAPS_AT_ONCE):
             weight = self.weight[tap : tap + TAPS_AT_ONCE].reshape(-1, outputs)
             near = x.index_select(0, rows[:, tap : tap + TAPS_AT_ONCE].reshape(-1)).reshape(-1, weight.shape[0])

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from perception.export.graphs.sparse import Spread, SparseBuilder, TableConv
+from perception.export.graphs.sparse import SparseBuilder, Spread, TableConv
 from perception.export.manifest import SetRule, TensorSpec
 from perception.heads.anchor_head import AnchorHead
 

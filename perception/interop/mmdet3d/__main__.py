@@ -1,4 +1,4 @@
-"""Run a script of mmdet3d on our operators: ``python -m perception.interop.mmdet3d tools/test.py CONFIG CHECKPOINT``."""
+"""Run a script of mmdet3d on our operators: python -m perception.interop.mmdet3d tools/test.py CONFIG CHECKPOINT"""
 
 from __future__ import annotations
 

@@ -8,9 +8,13 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 
-from perception.errors import missing_extra
+from perception.errors import PerceptionError
 from perception.interop import mmcv
 
+INSTALL = (
+    "pip install 'lidar-perception[mmdet3d]' && "
+    "pip install --no-deps mmdet3d==1.4.0 nuscenes-devkit==1.2.0 lyft-dataset-sdk==0.0.8"
+)
 PACKAGES = ("mmengine", "mmcv", "mmdet", "mmdet3d")
 
 
@@ -19,7 +23,9 @@ def require() -> None:
     for package in PACKAGES:
         found = find_spec(package)
         if found is None or found.origin is None:  # a folder of that name is no package
-            raise missing_extra(package, "mmdet3d")
+            raise PerceptionError(
+                f"the package {package!r} is not installed", "the optional dependencies of 'mmdet3d'", INSTALL
+            )
 
 
 def install() -> None:

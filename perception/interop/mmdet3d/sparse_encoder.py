@@ -107,9 +107,7 @@ class SparseEncoder(nn.Module):
             width = outputs
         return nn.Sequential(*layers)
 
-    def _residual_stage(
-        self, number: int, width: int, widths: Sequence[int], paddings: Sequence[Any]
-    ) -> nn.Sequential:
+    def _residual_stage(self, number: int, width: int, widths: Sequence[int], paddings: Sequence[Any]) -> nn.Sequential:
         """Residual blocks; the strided convolution ends each stage but the last."""
         layers: list[nn.Module] = []
         for place, (outputs, padding) in enumerate(zip(widths, paddings)):

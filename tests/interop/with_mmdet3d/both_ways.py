@@ -51,7 +51,8 @@ def batch(columns: int, low: tuple[float, ...], high: tuple[float, ...], seed: i
         xyz = generator.uniform(low, high, (points, 3))
         clouds.append(torch.from_numpy(np.c_[xyz, generator.uniform(0, 1, (points, columns - 3))]).float())
         size = [[0.8, 0.6, 1.7], [1.8, 0.6, 1.7], [3.9, 1.6, 1.5]]
-        rows = np.c_[generator.uniform(np.array(low) + 2, np.array(high) - 2, (3, 3)), size, [0.1, 1.5, -2.0]]
+        ground = generator.uniform(np.array(low[:2]) + 2, np.array(high[:2]) - 2, (3, 2))
+        rows = np.c_[ground, [-1.5] * 3, size, [0.1, 1.5, -2.0]]
         if columns == 5:
             rows = np.c_[rows, [[1, 0], [0, 1], [2, 2]]]
         found = InstanceData()
@@ -64,8 +65,7 @@ def batch(columns: int, low: tuple[float, ...], high: tuple[float, ...], seed: i
 
 
 def losses(model: nn.Module, data: Any) -> tuple[dict[str, float], dict[str, Tensor]]:
-    """The losses by name, and the gradients of the layers whose backward runs on a CPU either way: all behind the
-    sparse encoder, and the last normalisation of that."""
+    """The losses by name, and the gradients of the 2D backbone and the head; spconv's CPU backward does not run."""
     model.train()
     found = model(**model.data_preprocessor(copy.deepcopy(data), True), mode="loss")
     total = sum(sum(part) if isinstance(part, list) else part for part in found.values())
@@ -96,7 +96,14 @@ def plain_operators(stand_in: StandIn) -> Iterator[None]:
 
 
 def looped_voxels(
-    points: Tensor, size: Tensor, reach: Tensor, voxels: Tensor, coors: Tensor, counts: Tensor, number: Tensor, **caps: Any
+    points: Tensor,
+    size: Tensor,
+    reach: Tensor,
+    voxels: Tensor,
+    coors: Tensor,
+    counts: Tensor,
+    number: Tensor,
+    **caps: Any,
 ) -> None:
     grid = np.round(((reach[3:] - reach[:3]) / size).numpy()).astype(int)
     rows: dict[tuple[int, ...], int] = {}
