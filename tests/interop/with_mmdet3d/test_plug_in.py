@@ -159,3 +159,30 @@ def test_scripts_run_on_our_operators(tmp_path: Path) -> None:
     missing = subprocess.run([*command[:3], "nothing.py"], capture_output=True, text=True)
     assert missing.returncode == 2
     assert "nothing.py is no file" in missing.stderr
+
+
+def test_custom_imports_alone_are_enough(tmp_path: Path) -> None:
+    """As mmdet3d's tools/train.py begins, in a process that knows nothing of us."""
+    import mmdet3d
+
+    base = Path(mmdet3d.__file__).parent / ".mim/configs/second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py"
+    config = tmp_path / "config.py"
+    config.write_text(f"_base_ = [{str(base)!r}]\ncustom_imports = dict(imports=['perception.interop.mmdet3d'])\n")
+    program = (
+        "import sys\nfrom mmengine.config import Config\nfrom mmdet3d.utils import replace_ceph_backend\n"
+        "from mmengine.registry import MODELS, init_default_scope\n"
+        "config = Config.fromfile(sys.argv[1])\ninit_default_scope('mmdet3d')\n"
+        "print(type(MODELS.build(config.model).middle_encoder).__module__)\n"
+    )
+    told = subprocess.run([sys.executable, "-c", program, str(config)], capture_output=True, text=True, check=True)
+    assert "perception.interop.mmdet3d.sparse_encoder" in told.stdout
+
+
+def test_the_examples_of_the_page_can_be_built() -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "coming-from-mmdet3d.md"
+    examples = [line for line in page.read_text().splitlines() if line.startswith("middle_encoder = ")]
+    assert len(examples) == 3
+    for example in examples:
+        found: dict = {}
+        exec(example, found)
+        MODELS.build(found["middle_encoder"])

@@ -1,0 +1,97 @@
+"""Every exportable model as ONNX, on full and nearly empty clouds, against torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+import onnx
+import torch
+from small_models import SMALL, build, cloud, clouds
+
+from perception.errors import PerceptionError
+from perception.export.graphs.build import graphs_of
+from perception.export.manifest import read_manifest
+from perception.export.runner import ExportedDetector
+from perception.export.write import Order, export_model
+from perception.models.catalogue import MODELS
+from perception.models.loading import load
+from perception.pipeline import perceive
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_boxes_are_torchs(name: str, tmp_path: Path) -> None:
+    model, header = build(name)
+    manifest = export_model(model, header, tmp_path / "out", Order(clouds=clouds()))
+    check = manifest.check
+    assert check is not None
+    assert check.boxes > 50
+    assert check.unmatched == 0
+    assert check.worst_box < 1e-3
+    exported = load(tmp_path / "out")
+    assert isinstance(exported, ExportedDetector)
+    for part in clouds():
+        (wanted,), (found,) = perceive(model, [part]), perceive(exported, [part])
+        assert len(wanted) == len(found)  # type: ignore[arg-type]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["export.json", *(segment.file for segment in manifest.segments)]
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_files_hold_standard_operators_and_nothing_of_this_machine(tmp_path: Path) -> None:
+    model, header = build("second")
+    manifest = export_model(model, header, tmp_path / "out", Order(clouds=[cloud(3000)]))
+    path = tmp_path / "out" / manifest.segments[0].file
+    graph = onnx.load(str(path))
+    assert {node.domain for node in graph.graph.node} == {""}
+    assert [part.version for part in graph.opset_import if part.domain == ""] == [18]
+    for text in (str(Path(__file__).parents[2]), "site-packages", "stack_trace"):
+        assert text.encode() not in path.read_bytes()
+    rows = {spec.name: spec.shape for spec in manifest.segments[0].inputs}
+    assert rows["table0"] == ("rows0", 27)
+    assert rows["points"] == ("rows0", 5, 4)
+
+
+def test_batches_are_singles(tmp_path: Path) -> None:
+    model, header = build("pointpillars-small")
+    export_model(model, header, tmp_path / "out", Order(clouds=[cloud(3000)]))
+    exported = load(tmp_path / "out")
+    several = [cloud(1000), cloud(0), cloud(500, seed=3)]
+    for alone, together in zip(several, perceive(exported, several)):
+        (single,) = perceive(exported, [alone])
+        assert torch.equal(single.scores, together.scores)  # type: ignore[union-attr]
+
+
+def test_exporting_leaves_the_model_as_it_was() -> None:
+    model, _ = build("pointpillars")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    graphs_of(model)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("name", ["voxelnext", "transfusion-lidar", "voxel-rcnn-car", "dsvt-voxel", "dsvt-pillar-nuscenes"])
+def test_models_without_a_form_name_the_part(name: str) -> None:
+    chosen = MODELS[name]
+    with pytest.raises(PerceptionError, match="head|backbone|roi|part") as error:
+        graphs_of(chosen.make(chosen.defaults))  # type: ignore[arg-type]
+    assert "export" in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["pointpillars", "second", "dsvt-pillar"])
+@pytest.mark.slow
+def test_full_size(name: str, tmp_path: Path) -> None:
+    """As published, on the bundled street, from all sides, thin, of one point and of none."""
+    from perception.io.weights import Card, WeightsHeader
+
+    model = MODELS[name].make(MODELS[name].defaults).eval()
+    header = WeightsHeader(name, {}, model.classes, Card())
+    export_model(model, header, tmp_path / "out", Order())  # type: ignore[arg-type]
+    assert read_manifest(tmp_path / "out").check is not None
