@@ -39,7 +39,8 @@ def model_of(config: str, ours: bool) -> nn.Module:
             chosen[key].type = Official
     made = MODELS.build(chosen)
     weights = drawn({key: tuple(value.shape) for key, value in made.state_dict().items()})
-    made.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
+    for key, value in made.state_dict().items():  # in place: mmdet3d takes a plain mapping for spconv 1.x's layout
+        value.copy_(torch.from_numpy(weights[key]))
     return made
 
 
