@@ -23,7 +23,7 @@ COMMANDS = {
     "info": "say what a point cloud, a weights file or a checkpoint is",
     "models": "list the models and which weights come with the package",
     "import": "convert a checkpoint of another library, strictly",
-    "export": "write a detector as ONNX, a compiled package or a TensorRT engine that runs without the library's models",
+    "export": "write a detector as ONNX, a compiled package or a TensorRT engine",
 }
 INTERRUPTED = 130
 

@@ -71,13 +71,14 @@ def report(manifest: Manifest, folder: Path) -> list[str]:
     """What was written and how far it is from torch."""
     check = manifest.check
     assert check is not None
+    worst = f"{check.worst_box:.2g} m or rad and a score of {check.worst_score:.2g}"
     size = sum(segment.bytes for segment in manifest.segments) / 1e6
     opset = f", opset {manifest.opset}" if manifest.opset else ""
     return [
         f"{folder}: {manifest.model} as {manifest.target}, {manifest.precision}{opset}, {size:.1f} MB in "
         f"{len(manifest.segments)} file{'s' if len(manifest.segments) > 1 else ''}",
         f"takes up to {manifest.limits.points:,} points and {manifest.limits.voxels:,} voxels",
-        f"checked on {check.clouds} clouds: {check.boxes} boxes, {check.unmatched} without a partner, {check.reordered} "
-        f"suppressed otherwise, others within {check.worst_box:.2g} m or rad and a score of {check.worst_score:.2g}",
+        f"checked on {check.clouds} clouds: {check.boxes} boxes, {check.unmatched} without a partner, "
+        f"{check.reordered} suppressed otherwise, others within {worst}",
         f"run it: perception detect CLOUD --model {folder} --out results",
     ]

@@ -80,8 +80,8 @@ def steps(rule: VoxelRule, graphs: Graphs, anchors: bool) -> tuple[str, ...]:
     found = [
         "cell of a point: floor((x - low) / voxel_size) in float32, for x, y and z; points outside voxels.point_range "
         "are left out",
-        "voxels in ascending order of z, y, x; at least two rows everywhere: fill up with rows of zeros, owner the last "
-        "voxel (dynamic) or 0 (hard), coordinates (0, Y, 0)",
+        "voxels in ascending order of z, y, x; at least two rows everywhere: fill up with rows of zeros, owner "
+        "the last voxel (dynamic) or 0 (hard), coordinates (0, Y, 0)",
     ]
     if graphs.tables:
         found.append(
@@ -97,8 +97,8 @@ def steps(rule: VoxelRule, graphs: Graphs, anchors: bool) -> tuple[str, ...]:
     if graphs.focals:
         found.append(
             "growth between files: the share (top) or the threshold of importance[:, -1] tells foreground rows; of "
-            "those, neighbours whose importance reaches the threshold become cells, cell 0 of any axis never; weight is "
-            "the mean of the importances that propose a row, itself counted as 1, and 1 for the background"
+            "those, neighbours whose importance reaches the threshold become cells, cell 0 of any axis never; weight "
+            "is the mean of the importances that propose a row, itself counted as 1, and 1 for the background"
         )
     if anchors:
         found.append("keep scores above anchors.score_threshold; suppress all classes together by rotated overlap")

@@ -44,7 +44,7 @@ class Segment:
 
 @config
 class VoxelRule:
-    """How points become voxels. ``dynamic``: all points; ``hard``: the first ``max_points`` of the first ``max_voxels``.
+    """How points become voxels. ``dynamic``: all of them; ``hard``: ``max_points`` of the first ``max_voxels``.
 
     ``point_range`` x y z low, then high, and ``voxel_size`` x y z in metres are those of the cells in which points are
     counted; ``shape`` is the grid (z, y, x) that coordinates refer to.
@@ -126,7 +126,6 @@ class CheckReport:
     box_tolerance: float
     score_tolerance: float
     share_tolerance: float
-    reordered_tolerance: float
 
 
 @config

@@ -24,7 +24,9 @@ def quantise_static(path: Path, feeds: Sequence[Mapping[str, Tensor]], keep: Seq
     quantization = _quantization()
     with TemporaryDirectory() as folder, _quiet():
         prepared = Path(folder) / "prepared.onnx"
-        quantization.shape_inference.quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        quantization.shape_inference.quant_pre_process(
+            str(path), str(prepared), skip_symbolic_shape=True, skip_optimization=True
+        )
         quantization.quantize_static(
             str(prepared),
             str(path),
@@ -44,7 +46,9 @@ def quantise_dynamic(path: Path, keep: Sequence[str]) -> None:
     quantization = _quantization()
     with TemporaryDirectory() as folder, _quiet():
         prepared = Path(folder) / "prepared.onnx"
-        quantization.shape_inference.quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+        quantization.shape_inference.quant_pre_process(
+            str(path), str(prepared), skip_symbolic_shape=True, skip_optimization=True
+        )
         quantization.quantize_dynamic(
             str(prepared), str(path), nodes_to_exclude=list(keep), weight_type=quantization.QuantType.QUInt8
         )

@@ -67,15 +67,15 @@ def export_model(model: Detector, header: WeightsHeader, folder: Path, order: Or
         segments = _write_segments(graphs, feeds, manifest, work, order)
         manifest = replace(manifest, segments=segments, versions=versions(order.target))
         write_manifest(work, manifest)
-        wanted, found = answers_of(model, clouds), answers_of(ExportedDetector(work), clouds)
+        wanted, found = (answers_of(part, clouds, graphs.candidates) for part in (model, ExportedDetector(work)))
         manifest = replace(manifest, check=check_report(wanted, found, TOLERANCES[order.precision]))
         write_manifest(work, manifest)
     return manifest
 
 
 @torch.inference_mode()
-def answers_of(model: Detector, clouds: Sequence[PointCloud]) -> list[Answer]:
-    """Results and candidates, cloud by cloud, of a model or of an exported one."""
+def answers_of(model: Detector, clouds: Sequence[PointCloud], kept: int) -> list[Answer]:
+    """Results and candidates, cloud by cloud; the best ``kept`` candidates (of a task) were decoded."""
     found = []
     for cloud in clouds:
         predictions = model(model.voxelise(model.points([cloud])))
@@ -84,7 +84,7 @@ def answers_of(model: Detector, clouds: Sequence[PointCloud]) -> list[Answer]:
         else:
             head: Any = model.head
             (candidates,) = head.results(predictions, unsuppressed(model.config.selection))
-        found.append(Answer(model.results(predictions)[0].cpu(), candidates.cpu()))
+        found.append(Answer(model.results(predictions)[0].cpu(), candidates.cpu(), 2 * len(candidates) >= kept))
     return found
 
 

@@ -343,9 +343,7 @@ MODELS: dict[str, Entry] = {
         "SSF (ICRA 2025): sparse scene flow on the voxels of two scans, 205 m around",
         {"opensceneflow": "ssf"},
     ),
-    "ssf-small": Entry(
-        SSF, SSF_SMALL, "flow", "SSF for embedded GPUs and CPUs: a tenth of the weights, 51 m around"
-    ),
+    "ssf-small": Entry(SSF, SSF_SMALL, "flow", "SSF for embedded GPUs and CPUs: a tenth of the weights, 51 m around"),
     "deflow": Entry(
         DeFlow,
         DeFlowConfig(),

@@ -22,7 +22,7 @@ def shipped_weights() -> dict[str, Path]:
 
 
 def load(name_or_path: str | Path, device: torch.device | str = "cpu") -> Model:
-    """A model in eval mode, from a weights file, an exported folder, or the name of a model whose weights are shipped."""
+    """A model in eval mode, from a weights file, an exported folder, or the name of a model with shipped weights."""
     return load_with_header(name_or_path, device)[0]
 
 

@@ -178,7 +178,7 @@ def test_few_points_and_no_trees(tmp_path: Path, count: int) -> None:
 
 def test_a_single_tree_without_ground(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    xyz = np.concatenate([generator.normal(0, 1, (500, 3)) + [5, 5, 9], generator.uniform(0, 9, (9, 3)) * [1, 1, 0]])
+    xyz = np.concatenate([generator.normal([5, 5, 9], 1, (500, 3)), generator.uniform(0, 9, (9, 3)) * [1, 1, 0]])
     write_points(tmp_path / "in.laz", PointCloud(xyz.astype(np.float32)))
     assert trees(tmp_path / "in.laz", "--out", tmp_path / "o.laz", "--table", tmp_path / "t.csv") == 0
     assert len(rows(tmp_path / "t.csv")) == 1

@@ -220,7 +220,7 @@ def test_bands_of_distance_hold_everybody_once() -> None:
     boxes = np.array([[5.0, 0, 0.9, 0.6, 0.6, 1.8, 0], [25, 0, 0.9, 0.6, 0.6, 1.8, 0], [28, 0, 0.9, 0.6, 0.6, 1.8, 0]])
     joints = np.repeat(boxes[:, None, :3], JOINTS, 1) + np.linspace(-0.3, 0.3, JOINTS)[None, :, None]
     truth = labelled(boxes, joints, np.ones((3, JOINTS), bool))
-    guess = found(boxes[:2], joints[:2] + [0.0, 0.04, 0.0], np.ones((2, JOINTS)))
+    guess = found(boxes[:2], joints[:2] + np.array([0.0, 0.04, 0.0]), np.ones((2, JOINTS)))
     bands = {band.near: band for band in evaluate([(truth, guess)]).bands}
     assert [(band.people, band.matched) for band in bands.values()] == [(1, 1), (0, 0), (2, 1), (0, 0), (0, 0), (0, 0)]
     assert bands[0.0].mpjpe == pytest.approx(0.04, abs=1e-6)

@@ -33,7 +33,7 @@ def share_that_differs(one: np.ndarray, other: np.ndarray) -> float:
     """Of the points in a tree, those that the best partner of it does not have."""
     pairs, counts = np.unique(np.stack([one, other]), axis=1, return_counts=True)
     partner: dict[int, int] = {}
-    for (a, b), count in sorted(zip(pairs.T.tolist(), counts.tolist()), key=lambda pair: -pair[1]):
+    for (a, b), _ in sorted(zip(pairs.T.tolist(), counts.tolist()), key=lambda pair: -pair[1]):
         if a and b and a not in partner and b not in partner.values():
             partner[a] = b
     same = sum(c for (a, b), c in zip(pairs.T.tolist(), counts.tolist()) if a and partner.get(a) == b)
@@ -56,7 +56,7 @@ def test_trees_are_whole_over_the_borders_of_tiles(whole: tuple[Path, PointCloud
 
 
 def test_what_is_said_of_trees_is_true(whole: tuple[Path, PointCloud, Forest]) -> None:
-    _, cloud, found = whole
+    _, _, found = whole
     number = ids(found)
     for tree in found.trees:
         rows = number == tree.tree_id

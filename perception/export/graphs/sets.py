@@ -18,7 +18,7 @@ Sets = Mapping[str, Tensor]
 
 
 class SetBlocks(nn.Module):
-    """The blocks of one stage on voxels (N, C); ``sets``: tensors that the inputs of ``SetRule`` name, by kind and number of the partition."""
+    """The blocks of one stage on voxels (N, C); ``sets`` by kind and number of the partition (``set_specs``)."""
 
     def __init__(self, stage: DSVTStageBlocks) -> None:
         super().__init__()

@@ -65,7 +65,7 @@ class Importance(nn.Module):
 
 
 class Spread(nn.Module):
-    """The begin of a segment behind growth; ``weight`` (N, 1) are the means of importances, where these are averaged."""
+    """The begin of a segment behind growth; ``weight`` (N, 1) are means of importances, where they are averaged."""
 
     def __init__(self, conv: TableConv, weight: str | None) -> None:
         super().__init__()

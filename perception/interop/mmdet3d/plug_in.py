@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +52,15 @@ def _allow_own_checkpoints() -> None:
     """What mmengine writes into its checkpoints beside tensors, so that ``resume`` passes torch's weights_only."""
     from mmengine.logging import HistoryBuffer
 
-    array = np.zeros(1).__reduce__()[0]  # its module has another name in each NumPy
-    scalar = np.float64(0).__reduce__()[0]
+    array: Any = np.zeros(1).__reduce__()[0]  # its module has another name in each NumPy
+    scalar: Any = np.float64(0).__reduce__()[0]
     dtypes = {type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8", "b1", "u1", "U1")}
-    torch.serialization.add_safe_globals([HistoryBuffer, np.ndarray, np.dtype, array, scalar, *dtypes])
+
+    def statistic(owner: object, name: str) -> Callable[..., Any]:
+        """In place of getattr, by which the pickle of a HistoryBuffer names its four methods."""
+        if owner is not HistoryBuffer or name not in ("min", "max", "mean", "current"):
+            raise PerceptionError(f"a checkpoint that asks for {name!r:.60} of {owner!r:.60}", "what mmengine writes")
+        return getattr(HistoryBuffer, name)
+
+    named = [(statistic, f"{builtins}.getattr") for builtins in ("builtins", "__builtin__")]
+    torch.serialization.add_safe_globals([HistoryBuffer, np.ndarray, np.dtype, array, scalar, *dtypes, *named])

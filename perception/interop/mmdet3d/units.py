@@ -44,10 +44,10 @@ class Unit(nn.Sequential):
     """A convolution, a normalisation and a ReLU in any order; in the usual one they are one pass without gradients."""
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        layers = list(self)
+        layers: list[Any] = list(self)
         if not (self.training or torch.is_grad_enabled()) and _foldable(layers):
-            conv, norm = layers[:2]
-            return conv.fused(x, *norm.folded(), True)
+            scale, shift = layers[1].folded()
+            return layers[0].fused(x, scale, shift, True)
         for layer in layers:
             x = layer(x) if isinstance(layer, SparseLayer) else x.map(layer)
         return x
@@ -79,7 +79,10 @@ class BasicBlock(nn.Module):
     def forward(self, x: SparseTensor) -> SparseTensor:
         first, second = (getattr(self, name) for name in self.norms)
         if not (self.training or torch.is_grad_enabled()) and all(map(_folds, (first, second))):
-            inner = self.conv2.fused(self.conv1.fused(x, *first.folded(), True), *second.folded(), False)
+            scale, shift = first.folded()
+            inner = self.conv1.fused(x, scale, shift, True)
+            scale, shift = second.folded()
+            inner = self.conv2.fused(inner, scale, shift, False)
         else:
             inner = self.conv2(self.conv1(x).map(first).map(torch.relu)).map(second)
         return inner.map(lambda features: torch.relu(features + x.features))

@@ -16,7 +16,6 @@ from perception.io.importers.key_rules import Rules
 from perception.models.catalogue import entry
 from perception.models.model import Model
 
-
 LOWEST_OF_VEHICLES = -2.5
 SENSOR_GROUND = -1.73
 

@@ -50,9 +50,7 @@ PROBES: dict[str, Probe] = {
         for variant in ("", "-kernel3", "-planar", "-waymo", "-waymo-large", "-waymo-planar", "-argoverse2")
     },
     "voxelkp": KeypointProbe({**_voxelnext.paths, "x_conv4": "backbone.stage4"}),
-    "transfusion-lidar": TransFusionProbe(
-        {**SPARSE_ENCODER, "spatial_features": "flatten", **BEV}
-    ),
+    "transfusion-lidar": TransFusionProbe({**SPARSE_ENCODER, "spatial_features": "flatten", **BEV}),
     "dsvt-pillar": DSVTProbe({**DSVT, **block_paths((4,))}),
     "dsvt-voxel": DSVTProbe({**DSVT, **block_paths((1, 1, 1, 1))}),
     "dsvt-pillar-nuscenes": TransFusionProbe({**DSVT, **block_paths((4,))}),

@@ -85,9 +85,7 @@ def sensor_named(name: str) -> Lidar:
     return SENSORS[name]
 
 
-def _arrange(
-    lidar: Lidar, ranges: PeopleRanges, rng: np.random.Generator, most: int
-) -> tuple[Scene, list[Person]]:
+def _arrange(lidar: Lidar, ranges: PeopleRanges, rng: np.random.Generator, most: int) -> tuple[Scene, list[Person]]:
     wanted = 1 + int(most * rng.random())
     scene = Scene(_ground(lidar, rng))
     people: list[Person] = []

@@ -49,4 +49,3 @@ class ForestMeasures:
             self.trees[tree] = measured_tree(
                 tree, xyz, above, int(self.points[tree]), float(self.top[tree]), float(self.score[tree])
             )
-

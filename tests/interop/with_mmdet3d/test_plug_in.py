@@ -145,6 +145,9 @@ def test_resuming_passes_the_weights_only_default(tmp_path: Path) -> None:
     torch.save(kept, tmp_path / "epoch_1.pth")
     again = torch.load(tmp_path / "epoch_1.pth")
     assert again["message_hub"]["log_scalars"]["loss"].mean() == 1.5
+    torch.save({"function": HistoryBuffer.register_statistics}, tmp_path / "other.pth")
+    with pytest.raises(Exception, match="register_statistics"):
+        torch.load(tmp_path / "other.pth")
 
 
 def test_scripts_run_on_our_operators(tmp_path: Path) -> None:
