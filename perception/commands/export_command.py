@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
         "--precision",
-        choices=("fp32", "fp16", "int8", "int8-dynamic"),
+        choices=("fp32", "fp16", "int8"),
         default="fp32",
-        help="int8 takes its scales from the clouds, int8-dynamic from each input (CPUs); default: %(default)s",
+        help="int8 takes its scales from the clouds; default: %(default)s",
     )
     parser.add_argument("--points", type=int, metavar="N", help="the most points of a cloud; default: a million")
     parser.add_argument("--voxels", type=int, metavar="N", help="the most voxels of a cloud; default: the model's cap")

@@ -16,11 +16,12 @@ from perception.heads.selection import Selection
 from perception.results import Detections
 
 ALL = 10_000
+LONG = 10.0
 
 
 @dataclass(frozen=True)
 class Tolerance:
-    """``box`` in metres and radians, ``score``; the share of boxes that may be ``unmatched``."""
+    """``box`` in metres and radians, of boxes beyond 10 m so much for each 10 m; ``score``; the share ``unmatched``."""
 
     box: float
     score: float
@@ -31,7 +32,6 @@ TOLERANCES = {
     "fp32": Tolerance(0.01, 0.001, 0.005),
     "fp16": Tolerance(0.1, 0.02, 0.05),
     "int8": Tolerance(0.5, 0.2, 0.25),
-    "int8-dynamic": Tolerance(0.5, 0.2, 0.25),
 }
 
 
@@ -137,5 +137,6 @@ def _distances(first: Detections, second: Detections) -> tuple[Tensor, Tensor]:
     gap = torch.cat([(a - b)[..., :6].abs(), wrap_angle(a - b)[..., 6:7].abs()], -1).amax(-1)
     if first.boxes.velocity is not None and second.boxes.velocity is not None:
         gap = torch.maximum(gap, (first.boxes.velocity[:, None] - second.boxes.velocity[None]).abs().amax(-1))
+    gap = gap / (first.boxes.values[:, 3:6].amax(1, keepdim=True) / LONG).clamp(min=1)
     gap = torch.where(first.labels[:, None] == second.labels[None], gap, torch.inf)
     return gap, (first.scores[:, None] - second.scores[None]).abs()

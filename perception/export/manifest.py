@@ -141,7 +141,7 @@ class Manifest:
     limits: Limits
     segments: tuple[Segment, ...]
     target: Literal["onnx", "aoti", "engine"]
-    precision: Literal["fp32", "fp16", "int8", "int8-dynamic"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     format: str = FORMAT
     velocity: bool = False
     ground_height: float = -1.73
@@ -222,8 +222,25 @@ def _check_sense(manifest: Manifest, path: Path) -> None:
         problems.append("allows fewer than two rows")
     if len(manifest.point_fields) > 32:
         problems.append("reads more than 32 fields a point")
+    problems += _rule_problems(manifest)
     if problems:
         raise PerceptionError(f"{path} {', '.join(problems)}", "a manifest as it was written", "export the model again")
+
+
+def _rule_problems(manifest: Manifest) -> list[str]:
+    """Numbers that no export has, and that would ask for any amount of memory."""
+    rule, found = manifest.voxels, []
+    if min(rule.shape) < 1 or max(rule.shape) > 100_000:
+        found.append(f"has a grid of {rule.shape} cells")
+    if rule.kind == "hard" and not (1 <= rule.max_points <= 4096 and 1 <= rule.max_voxels <= 10_000_000):
+        found.append(f"has voxels of {rule.max_points} slots, {rule.max_voxels} of them")
+    for table in manifest.tables:
+        sizes = (table.kernel, table.stride, table.padding, table.dilation)
+        if any(len(size) not in (0, 3) or any(not 0 <= n <= 16 for n in size) for size in sizes) or not table.kernel:
+            found.append(f"has the table {table.name} of kernel {table.kernel}")
+    found += [f"has sets of {sets.size}" for sets in manifest.sets if not 1 <= sets.size <= 4096]
+    found += [f"has growth by {focal.kernel} cells" for focal in manifest.focals if not 1 <= focal.kernel <= 9]
+    return found
 
 
 def _check_file(folder: Path, segment: Segment) -> None:

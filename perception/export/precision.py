@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from perception.errors import missing_extra
 
+# Of the values met in calibration, so many keep their size; the largest few would cost all others their digits.
+PERCENTILE = 99.99
+
 
 def quantise_static(path: Path, feeds: Sequence[Mapping[str, Tensor]], keep: Sequence[str]) -> None:
     """Convolutions of maps in int8, scales from calibration feeds, in place.
@@ -22,7 +26,7 @@ def quantise_static(path: Path, feeds: Sequence[Mapping[str, Tensor]], keep: Seq
     nodes that stay float, the last of each head, whose answers are metres and logits.
     """
     quantization = _quantization()
-    with TemporaryDirectory() as folder, _quiet():
+    with TemporaryDirectory() as folder, _quiet(), contextlib.redirect_stdout(io.StringIO()):
         prepared = Path(folder) / "prepared.onnx"
         quantization.shape_inference.quant_pre_process(
             str(path), str(prepared), skip_symbolic_shape=True, skip_optimization=True
@@ -37,20 +41,8 @@ def quantise_static(path: Path, feeds: Sequence[Mapping[str, Tensor]], keep: Seq
             per_channel=True,
             activation_type=quantization.QuantType.QInt8,
             weight_type=quantization.QuantType.QInt8,
-            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True},
-        )
-
-
-def quantise_dynamic(path: Path, keep: Sequence[str]) -> None:
-    """Products and convolutions in int8 with scales found anew for each cloud, in place: for CPUs."""
-    quantization = _quantization()
-    with TemporaryDirectory() as folder, _quiet():
-        prepared = Path(folder) / "prepared.onnx"
-        quantization.shape_inference.quant_pre_process(
-            str(path), str(prepared), skip_symbolic_shape=True, skip_optimization=True
-        )
-        quantization.quantize_dynamic(
-            str(prepared), str(path), nodes_to_exclude=list(keep), weight_type=quantization.QuantType.QUInt8
+            calibrate_method=quantization.CalibrationMethod.Percentile,
+            extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "CalibPercentile": PERCENTILE},
         )
 
 

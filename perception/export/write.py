@@ -24,7 +24,7 @@ from perception.export.growth import grown_feed
 from perception.export.manifest import MANIFEST, Manifest, Segment, digest, write_manifest
 from perception.export.onnx_file import DEFAULT_OPSET, check_opset, traced, write_onnx
 from perception.export.package import write_package
-from perception.export.precision import last_convolutions, quantise_dynamic, quantise_static
+from perception.export.precision import last_convolutions, quantise_static
 from perception.export.runner import ExportedDetector
 from perception.export.samples import sample_clouds
 from perception.export.select import detections_of
@@ -33,7 +33,7 @@ from perception.models.detector import Detector
 from perception.points import PointCloud
 
 Target = Literal["onnx", "aoti", "engine"]
-Precision = Literal["fp32", "fp16", "int8", "int8-dynamic"]
+Precision = Literal["fp32", "fp16", "int8"]
 # TensorRT's TopK takes fewer than this (its list of supported ONNX operators).
 TENSORRT_TOPK = 3840
 
@@ -98,10 +98,8 @@ def without_suppression(manifest: Manifest) -> Manifest:
 def _check(model: Detector, order: Order) -> None:
     if order.target != "aoti":
         check_opset(order.opset)
-    if order.precision.startswith("int8") and order.target == "aoti":
+    if order.precision == "int8" and order.target == "aoti":
         raise PerceptionError("int8 in an AOTInductor package", "fp32 or fp16", "use --to onnx for int8")
-    if order.precision == "int8-dynamic" and order.target == "engine":
-        raise PerceptionError("int8-dynamic for TensorRT", "int8, whose scales are in the file", "use --precision int8")
     for name, limit in (("--points", order.points), ("--voxels", order.voxels)):
         if limit is not None and limit < 2:
             raise PerceptionError(f"{name} {limit}", "2 or more")
@@ -135,13 +133,9 @@ def _write_graph(graph: Graph, arrays: Sequence[dict[str, Tensor]], path: Path, 
         write_package(program, path)
         return
     write_onnx(graph, program, path, order.opset)
-    if order.precision.startswith("int8"):
-        keep = last_convolutions(path)
+    if order.precision == "int8":
         chosen = [{spec.name: given[spec.name] for spec in graph.inputs} for given in arrays]
-        if order.precision == "int8":
-            quantise_static(path, chosen, keep)
-        else:
-            quantise_dynamic(path, keep)
+        quantise_static(path, chosen, last_convolutions(path))
 
 
 def _engine(path: Path, graph: Graph, manifest: Manifest, order: Order) -> Path:

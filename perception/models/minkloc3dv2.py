@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +17,8 @@ from perception.models.place_model import PlaceModel
 from perception.points import PointBatch
 from perception.sparse import Sites, SparseTensor
 from perception.sparse.sites import coordinates_of, linear_keys
+
+MASK = 1 << 25  # cells of a batch, a byte each
 
 
 @config
@@ -76,7 +80,7 @@ class MinkLoc3Dv2(PlaceModel):
         low = cells.amin(0).div(coarsest, rounding_mode="floor") * coarsest
         shape = [int(size) for size in (cells.amax(0) - low + 1).tolist()]
         rows = torch.cat([points.sample[:, None], cells - low], 1)
-        keys = linear_keys(rows, shape, points.batch_size).unique()
+        keys = _each_once(linear_keys(rows, shape, points.batch_size), points.batch_size * math.prod(shape))
         sites = Sites.of(coordinates_of(keys, shape), shape, points.batch_size)
         return SparseTensor(points.xyz.new_ones((len(keys), 1)), sites)
 
@@ -87,3 +91,10 @@ class MinkLoc3Dv2(PlaceModel):
             found = F.normalize(found, dim=1) if self.config.unit else found
             found = found.unflatten(0, (-1, self.turns)).mean(1)
         return F.normalize(found, dim=1) if self.config.unit else found
+
+
+def _each_once(keys: Tensor, most: int) -> Tensor:
+    """The different keys below ``most``, ascending; by a mask where that takes less than sorting them."""
+    if most > MASK:
+        return keys.unique()
+    return keys.new_zeros(most, dtype=torch.bool).index_fill_(0, keys, True).nonzero()[:, 0]
