@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from perception.commands.inputs import find_inputs, output_folder
 from perception.errors import PerceptionError
 from perception.io.las_header import LasHeader, read_las_header
 from perception.io.reference_systems import ReferenceSystem, reference_system_of
+from perception.trees.forest.forest import METRES, Unit
 
+DEGREE = 111_195.0  # metres of a degree on a sphere of 6,371 km
 SUFFIXES = (".las", ".laz")
 
 
@@ -36,7 +40,7 @@ def forest_files(arguments: Sequence[str], errors: Console) -> list[LasHeader]:
 def forest_system(headers: Sequence[LasHeader], given: str | None) -> ReferenceSystem | None:
     """The one reference system of all files; ``given`` is that of files without one.
 
-    Raises PerceptionError for different ones, and for degrees, in which trees have no size.
+    Raises PerceptionError for different ones.
     """
     first: LasHeader | None = None
     system: ReferenceSystem | None = None
@@ -51,13 +55,27 @@ def forest_system(headers: Sequence[LasHeader], given: str | None) -> ReferenceS
                 "files of one reference system",
                 "bring them into one first (PDAL's filters.reprojection); --crs EPSG:N is for files that name none",
             )
-    if system is not None and system.degrees:
-        raise PerceptionError(
-            f"coordinates in degrees ({_short(system)})",
-            "a projected reference system, in metres or feet",
-            "bring the files into one first, e.g. the UTM zone (PDAL's filters.reprojection)",
-        )
     return system
+
+
+def metres_in_a_step(headers: Sequence[LasHeader], system: ReferenceSystem | None) -> tuple[Unit, tuple[str, ...]]:
+    """Metres in a step of x, y and z, and what to say about it.
+
+    Degrees become metres on a sphere at the files' latitude: trees keep their sizes, kilometres are off by metres.
+    """
+    if system is None or not headers:
+        return METRES, ()
+    if not system.degrees:
+        said = f"coordinates are in steps of {system.unit:.6g} m; heights and sizes are in metres"
+        return (system.unit,) * 3, (said,) if system.unit != 1.0 else ()
+    low, high = (np.array([getattr(header, end) for header in headers]) for end in ("minimum", "maximum"))
+    low, high = low.min(0), high.max(0)
+    if not (-360 <= low[0] <= high[0] <= 360 and -90 <= low[1] <= high[1] <= 90):
+        return METRES, (f"{_short(system)} is in degrees, but the coordinates are not: they are taken for metres",)
+    latitude = math.radians(round(float(low[1] + high[1]) / 2, 1))
+    east = DEGREE * max(math.cos(latitude), 0.01)
+    said = "coordinates are in degrees: heights and sizes are in metres, on a sphere at the latitude of the files"
+    return (east, DEGREE, 1.0), (said,)
 
 
 def out_files(headers: Sequence[LasHeader], out: Path) -> list[Path]:

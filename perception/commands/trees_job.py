@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from perception.commands.trees_inputs import metres_in_a_step
 from perception.errors import PerceptionError
 from perception.io.las_extend import Dimension, extend_las
 from perception.io.las_header import LasHeader
@@ -47,7 +48,7 @@ class TreesJob:
     def run(self, headers: Sequence[LasHeader], out: Path) -> Iterator[str]:
         """Do it all; answers lines for the user. The state goes away only when every result is in its place."""
         work = self.state(out)
-        unit = self.system.unit if self.system is not None else 1.0
+        unit, said = metres_in_a_step(headers, self.system)
         with self._runner() as runner, self._steps() as step:
             paths = [header.path for header in headers]
             forest = segment_forest(paths, work, self.method, self.settings, step, runner, unit)
@@ -58,8 +59,7 @@ class TreesJob:
                 draw_forest(forest, unit, self._picture_path(out))
         shutil.rmtree(work, ignore_errors=True)
         yield from notes
-        if unit != 1.0:
-            yield f"coordinates are in steps of {unit:.6g} m; heights and sizes are in metres"
+        yield from said
         yield self._summary(forest)
 
     def _write_clouds(self, forest: Forest, step: Step) -> Iterator[str]:

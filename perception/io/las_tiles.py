@@ -64,7 +64,7 @@ class LasTiles:
 
     The grid begins at ``start``, the origin of the coordinates, so that neighbouring files share its lines. ``folder``
     takes about 40 bytes a point (and more for ``fields``, scalar dimensions to keep); tiles that are there from an
-    earlier run over the same files and settings are used again. ``unit``: metres in a step of the files' coordinates.
+    earlier run over the same files and settings are used again. ``unit``: metres in a step of the files' x, y and z.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class LasTiles:
         progress: Progress | None = None,
         *,
         start: tuple[float, float] = (0.0, 0.0),
-        unit: float = 1.0,
+        unit: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         if not 0 <= margin < size / 2:
             raise PerceptionError(f"tiles of {size} m with a margin of {margin} m", "a margin below half the size")
@@ -138,7 +138,7 @@ class LasTiles:
 
     def _sources(self) -> dict[str, object]:
         files = [[str(h.path.resolve()), h.path.stat().st_size, h.path.stat().st_mtime_ns] for h in self.headers]
-        grid = {"size": self.size, "margin": self.margin, "start": list(self.start), "unit": self.unit}
+        grid = {"size": self.size, "margin": self.margin, "start": list(self.start), "unit": list(self.unit)}
         return {"files": files, "fields": list(self.fields), **grid}
 
     def _finished(self) -> bool:
@@ -178,7 +178,7 @@ class LasTiles:
     def _rows(self, header: LasHeader, records: np.ndarray, done: int) -> np.ndarray:
         rows = np.empty(len(records), self._dtype)
         for axis, name in enumerate("XYZ"):
-            rows["xyz"][:, axis] = (records[name] * header.scale[axis] + header.offset[axis]) * self.unit
+            rows["xyz"][:, axis] = (records[name] * header.scale[axis] + header.offset[axis]) * self.unit[axis]
         rows["index"] = np.arange(done, done + len(records))
         columns = header.layout.columns(records) if self.fields else {}
         for name in self.fields:

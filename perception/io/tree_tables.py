@@ -34,7 +34,8 @@ def write_tree_table(path: Path, trees: Sequence[Tree], system: ReferenceSystem 
     stem diameter that could not be measured is empty.
     """
     check_table_name(path)
-    rows = [_row(tree) for tree in trees]
+    digits = 8 if system is not None and system.degrees else 3  # a millimetre
+    rows = [_row(tree, digits) for tree in trees]
     kind = path.suffix.lower()
     if kind == ".csv":
         _write_csv(path, rows, system)
@@ -48,12 +49,12 @@ def write_tree_table(path: Path, trees: Sequence[Tree], system: ReferenceSystem 
     )
 
 
-def _row(tree: Tree) -> dict[str, float | int | None]:
+def _row(tree: Tree, digits: int) -> dict[str, float | int | None]:
     stem = None if math.isnan(tree.stem_diameter) else round(tree.stem_diameter, 3)
     return {
         "id": tree.tree_id,
-        "x": round(tree.x, 3),
-        "y": round(tree.y, 3),
+        "x": round(tree.x, digits),
+        "y": round(tree.y, digits),
         "z": round(tree.z, 3),
         "height": round(tree.height, 2),
         "crown_diameter": round(tree.crown_diameter, 2),

@@ -198,6 +198,20 @@ def test_feet_are_brought_to_metres(tmp_path: Path, capsys: Any) -> None:
     assert max(float(row["x"]) for row in table) > ORIGIN[0] + 100
 
 
+def test_degrees_are_brought_to_metres(tmp_path: Path, capsys: Any) -> None:
+    _, cloud = write_forest(tmp_path / "m.las")
+    steps = np.array([111_195 * np.cos(np.radians(48)), 111_195, 1])
+    corner = np.array([11.5, 48.0, 500.0])
+    about = {"crs": "EPSG:4326", "scale": (1e-8, 1e-8, 1e-3), "offset": tuple(corner)}
+    write_points(tmp_path / "degrees.las", PointCloud(cloud.xyz / steps, {}, corner, metadata=about))
+    assert trees(tmp_path / "degrees.las", "--out", tmp_path / "o.las", "--table", tmp_path / "t.csv", *SMALL) == 0
+    assert "coordinates are in degrees" in capsys.readouterr().out
+    table = rows(tmp_path / "t.csv")
+    assert len(table) == 16
+    assert 4 < float(table[0]["crown_diameter"]) < 6
+    assert 11.5 <= min(float(row["x"]) for row in table) < max(float(row["x"]) for row in table) < 11.5006
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -208,7 +222,6 @@ def test_feet_are_brought_to_metres(tmp_path: Path, capsys: Any) -> None:
         (("--out", "out.las", "--method", "pointpillars-small"), "a model for detection"),
         (("--out", "out.las", "--tile", "10", "--overlap", "5"), "below half a tile"),
         (("--out", "out.las", "--thinning", "0"), "a thinning to 0 m"),
-        (("--out", "no/such/../folder/out.las", "--crs", "EPSG:4326"), "coordinates in degrees"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_any_work(

@@ -24,6 +24,8 @@ from perception.trees.forest.settings import ForestSettings, Method, check_metho
 from perception.trees.forest.thinning import CLASSIFICATION, keep_square, thin_square, voxel_keys
 from perception.trees.forest.tile_trees import TileTrees, find_trees, keep
 
+Unit = tuple[float, float, float]
+METRES: Unit = (1.0, 1.0, 1.0)
 Step = Callable[[str], Callable[[int, int], None]]
 Found = Iterable[tuple[Tile, TileTrees]]
 Runner = Callable[[Method, ForestSettings, Sequence[Tile], Callable[[Tile], ThinTile]], Found]
@@ -69,10 +71,10 @@ def segment_forest(
     settings: ForestSettings,
     step: Step | None = None,
     runner: Runner = run_here,
-    unit: float = 1.0,
+    unit: Unit = METRES,
 ) -> Forest:
     """The trees of LAS files that lie beside one another. ``folder`` keeps what is done and takes some 80 bytes a
-    point; ``unit``: metres in a step of the files' coordinates.
+    point; ``unit``: metres in a step of the files' x, y and z.
 
     The result does not depend on the order of tiles. Raises PerceptionError for settings that do not fit, for models of
     other tasks, and where the disk is full: the next run then goes on where this one was.
@@ -163,7 +165,7 @@ def _pass_on(
 
 
 def _forest(
-    tiles: LasTiles, measures: ForestMeasures, labels: PointLabels, settings: ForestSettings, unit: float
+    tiles: LasTiles, measures: ForestMeasures, labels: PointLabels, settings: ForestSettings, unit: Unit
 ) -> Forest:
     """Trees numbered by their first points; those that are too small are none."""
     large = measures.points >= settings.least_points
@@ -172,7 +174,7 @@ def _forest(
     numbers[order[: large.sum()]] = np.arange(1, large.sum() + 1)
     scores = np.where(numbers > 0, np.append(measures.score, 0), 0).astype(np.float32)
     found = [
-        replace(tree, tree_id=int(numbers[group]), x=tree.x / unit, y=tree.y / unit, z=tree.z / unit)
+        replace(tree, tree_id=int(numbers[group]), x=tree.x / unit[0], y=tree.y / unit[1], z=tree.z / unit[2])
         for group, tree in measures.trees.items()
         if numbers[group]
     ]

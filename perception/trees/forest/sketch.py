@@ -10,13 +10,13 @@ import torch
 from perception.io.las import record_chunks
 from perception.points import PointCloud
 from perception.results import TreeInstances
-from perception.trees.forest.forest import Forest
+from perception.trees.forest.forest import Forest, Unit
 from perception.view.trees import tree_picture
 
 PICTURED_POINTS = 2_000_000
 
 
-def draw_forest(forest: Forest, unit: float, path: Path) -> None:
+def draw_forest(forest: Forest, unit: Unit, path: Path) -> None:
     """From above and from the side, in a colour for each tree; of large forests every so many-th point."""
     points = sum(header.points for header in forest.headers)
     every = max(-(-points // PICTURED_POINTS), 1)
