@@ -120,7 +120,7 @@ def _model(options: argparse.Namespace) -> VoxelKP:
             f"no weights of {DEFAULT_MODEL} come with this package",
             "--model FILE.safetensors, weights of a model of keypoints",
             "import published ones (perception import FILE --model voxelkp) or train your own "
-            "(tools/train.py configs/keypoints/voxelkp-small_waymo.yaml)",
+            "(tools/train.py configs/keypoints/voxelkp-small_people.yaml needs no download)",
         )
     model: Model = load(options.model, device_of(options.device))
     if not isinstance(model, VoxelKP):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -56,6 +56,13 @@ class Dataset(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int) -> Sample: ...
+
+
+class NamedDataset(Dataset, Protocol):
+    """What the catalogue makes: one whose recordings can be named without reading them, for the card of the weights."""
+
+    @property
+    def identifiers(self) -> Sequence[str]: ...
 
 
 class EveryNth:

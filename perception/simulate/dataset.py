@@ -43,6 +43,11 @@ class StreetDataset:
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def identifiers(self) -> list[str]:
+        """One line for all scenes: a seed and a number are enough to make them again."""
+        return [f"seed {self.seed}: {len(self)} scenes"]
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of {self.length}")

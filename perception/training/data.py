@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader, Sampler
 
 from perception.camera import CameraView
 from perception.datasets.augment import Schedule, sample_generator
-from perception.datasets.catalogue import DATASETS, make_dataset
+from perception.datasets.catalogue import make_dataset
 from perception.datasets.flow.pairs import FlowSample
 from perception.datasets.places.tuples import PlacePairSample
-from perception.datasets.sample import Dataset, Objects, Sample
+from perception.datasets.sample import Dataset, NamedDataset, Objects, Sample
 from perception.errors import PerceptionError
 from perception.points import PointCloud
 from perception.training.flow_batch import FlowBatch
@@ -47,7 +47,7 @@ class Pool:
 
     def __init__(self, entries: Sequence[DataEntry], where: str = "the experiment") -> None:
         self.names = [item.name for item in entries]
-        self.datasets: list[Dataset] = [make_dataset(item.name, item.options, where) for item in entries]
+        self.datasets: list[NamedDataset] = [make_dataset(item.name, item.options, where) for item in entries]
         lengths = [len(d) * item.repeat for d, item in zip(self.datasets, entries)]
         self._ends = np.cumsum(lengths)
         if not sum(lengths):
@@ -66,7 +66,7 @@ class Pool:
         """Identifiers of the samples by data set."""
         found: dict[str, list[str]] = {}
         for name, dataset in zip(self.names, self.datasets):
-            found.setdefault(name, []).extend(DATASETS[name].identifiers(dataset))
+            found.setdefault(name, []).extend(dataset.identifiers)
         return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from perception.datasets.augment import sample_generator
-from perception.datasets.catalogue import DATASETS, make_dataset
+from perception.datasets.catalogue import make_dataset
 from perception.datasets.places.augment import PlaceAugmentation
 from perception.datasets.places.sample import PlaceSample, PlaceTable
 from perception.datasets.places.tuples import PlacePairSample, PlaceRadii, positives_of
@@ -80,7 +80,7 @@ class PlacePool:
         """Identifiers of the samples by data set."""
         found: dict[str, list[str]] = {}
         for name, dataset in zip(self.names, self.datasets):
-            found.setdefault(name, []).extend(DATASETS[name].identifiers(dataset))
+            found.setdefault(name, []).extend(dataset.identifiers)
         return found
 
 

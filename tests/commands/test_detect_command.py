@@ -136,7 +136,14 @@ def test_ctrl_c_leaves_whole_files(weights: Path, scan: Path, tmp_path: Path) ->
         "--out",
         str(out),
     ]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=os.environ, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        env=os.environ,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs do not hear it
+    )
     limit = time.monotonic() + 60
     while len(list(out.glob("*.json")) if out.exists() else []) < 5 and time.monotonic() < limit:
         time.sleep(0.05)

@@ -45,7 +45,7 @@ def _start(config: Path, out: Path, *more: str, processes: int = 1) -> subproces
 
 
 def _finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    text, _ = process.communicate(timeout=120)
+    text, _ = process.communicate(timeout=300)
     assert process.returncode == code, text
     return text
 
@@ -72,7 +72,7 @@ def test_a_run_killed_anywhere_ends_with_the_same_bits(config: Path, tmp_path: P
     assert not (broken / "final.safetensors").exists()
     stopped = _start(config, broken, "--resume", "--set", "training.workers=1")
     _stop_after_first_state(stopped, broken, signal.SIGINT)
-    text, _ = stopped.communicate(timeout=120)
+    text, _ = stopped.communicate(timeout=300)
     assert stopped.returncode in (130, -signal.SIGINT), text  # the latter while python still imports
     if stopped.returncode == 130:
         assert "continue with --resume" in text.splitlines()[-1]

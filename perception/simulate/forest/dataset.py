@@ -52,6 +52,11 @@ class ForestDataset:
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def identifiers(self) -> list[str]:
+        """One line for all scenes: a seed and a number are enough to make them again."""
+        return [f"{self.split}, seed {self.seed}: {len(self)} scenes"]
+
     def __getitem__(self, index: int) -> Sample:
         return forest_sample(self.scan(index), f"forest_{self.split}_{self.seed}_{index:06d}")
 

@@ -46,6 +46,11 @@ class PeopleDataset:
     def __len__(self) -> int:
         return self.length
 
+    @property
+    def identifiers(self) -> list[str]:
+        """One line for all scenes: a seed and a number are enough to make them again."""
+        return [f"{self.split}, seed {self.seed}: {len(self)} scenes"]
+
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of {self.length}")
