@@ -11,9 +11,9 @@ RUN python -m venv /opt/perception \
     && /opt/perception/bin/pip install . -c constraints.txt
 
 FROM python:3.11.9-slim-bookworm
-RUN useradd --create-home --uid 10001 perception
+RUN useradd --create-home --home-dir /var/lib/perception --uid 10001 perception
 COPY --from=build /opt/perception /opt/perception
-ENV PATH=/opt/perception/bin:$PATH NUMBA_CACHE_DIR=/home/perception/.cache/numba MPLCONFIGDIR=/home/perception/.cache/matplotlib
+ENV PATH=/opt/perception/bin:$PATH NUMBA_CACHE_DIR=/var/lib/perception/.cache/numba MPLCONFIGDIR=/var/lib/perception/.cache/matplotlib
 USER 10001
 WORKDIR /data
 HEALTHCHECK --interval=60s --timeout=30s --start-period=30s CMD ["perception", "models"]

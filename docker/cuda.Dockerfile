@@ -17,9 +17,9 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
        python3.10=3.10.* python3.10-dev=3.10.* gcc=4:11.* libc6-dev=2.35-* \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 10001 perception
+    && useradd --create-home --home-dir /var/lib/perception --uid 10001 perception
 COPY --from=build /opt/perception /opt/perception
-ENV PATH=/opt/perception/bin:$PATH NUMBA_CACHE_DIR=/home/perception/.cache/numba MPLCONFIGDIR=/home/perception/.cache/matplotlib
+ENV PATH=/opt/perception/bin:$PATH NUMBA_CACHE_DIR=/var/lib/perception/.cache/numba MPLCONFIGDIR=/var/lib/perception/.cache/matplotlib
 USER 10001
 WORKDIR /data
 HEALTHCHECK --interval=60s --timeout=60s --start-period=60s \

@@ -25,14 +25,14 @@ RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
        ros-jazzy-vision-msgs=4.1.* ros-jazzy-tf2-msgs=0.36.* ros-jazzy-rmw-fastrtps-cpp=8.4.* \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 10001 perception
+    && useradd --create-home --home-dir /var/lib/perception --uid 10001 perception
 COPY --from=build /opt/perception /opt/perception
 COPY --from=build /opt/ws /opt/ws
 COPY docker/entrypoint.sh docker/healthy.py /usr/local/bin/
 ENV ROS_DISTRO=jazzy RMW_IMPLEMENTATION=rmw_fastrtps_cpp PATH=/opt/perception/bin:$PATH \
-    NUMBA_CACHE_DIR=/home/perception/.cache/numba MPLCONFIGDIR=/home/perception/.cache/matplotlib
+    NUMBA_CACHE_DIR=/var/lib/perception/.cache/numba MPLCONFIGDIR=/var/lib/perception/.cache/matplotlib
 USER 10001
-WORKDIR /home/perception
+WORKDIR /var/lib/perception
 HEALTHCHECK --interval=15s --timeout=10s --start-period=60s CMD ["entrypoint.sh", "python", "/usr/local/bin/healthy.py"]
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["ros2", "launch", "perception_ros", "detection.launch.py"]

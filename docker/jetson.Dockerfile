@@ -36,14 +36,14 @@ RUN . /opt/ros/humble/setup.bash \
     && /opt/perception/bin/python -m colcon build --packages-select perception_ros --install-base /opt/ws --merge-install
 
 FROM ros
-RUN useradd --create-home --uid 10001 --groups video perception
+RUN useradd --create-home --home-dir /var/lib/perception --uid 10001 --groups video perception
 COPY --from=build /opt/perception /opt/perception
 COPY --from=build /opt/ws /opt/ws
 COPY docker/entrypoint.sh docker/healthy.py /usr/local/bin/
 ENV ROS_DISTRO=humble RMW_IMPLEMENTATION=rmw_fastrtps_cpp PATH=/opt/perception/bin:$PATH \
-    NUMBA_CACHE_DIR=/home/perception/.cache/numba MPLCONFIGDIR=/home/perception/.cache/matplotlib
+    NUMBA_CACHE_DIR=/var/lib/perception/.cache/numba MPLCONFIGDIR=/var/lib/perception/.cache/matplotlib
 USER 10001
-WORKDIR /home/perception
+WORKDIR /var/lib/perception
 HEALTHCHECK --interval=15s --timeout=10s --start-period=120s CMD ["entrypoint.sh", "python", "/usr/local/bin/healthy.py"]
 ENTRYPOINT ["entrypoint.sh"]
 CMD ["ros2", "launch", "perception_ros", "detection.launch.py"]
