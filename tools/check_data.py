@@ -16,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from perception.errors import PerceptionError
+from perception.models.detector import class_names
 from perception.training.data import Pool
 from perception.training.data_check import DataReport, check_data
 from perception.training.roots import parse_roots
@@ -40,13 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
 def check_experiment_data(experiment: Experiment, frames: int, console: Console) -> DataReport:
     """The training data of an experiment, with its model's classes and range in mind."""
     settings = model_settings(experiment)
-    names = tuple(getattr(kind, "name", kind) for kind in settings.classes)
     pool = Pool(experiment.data.train, "data.train")
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("checking labels", total=None)
         return check_data(
             pool,
-            names,
+            class_names(settings),
             settings.point_range,
             experiment.classes,
             frames,

@@ -116,6 +116,7 @@ class StreetOptions:
     seed: int = 0
     camera_view: bool = True
     articulated: bool = False
+    sensors: tuple[str, ...] = ("hdl64",)
 
 
 @config

@@ -11,7 +11,7 @@ from perception.backbones.dynamic_encoder import DynamicVoxelEncoder
 from perception.backbones.sparse_encoder import SparseEncoder, encoded_depth
 from perception.backbones.sparse_resnet import SparseResNet
 from perception.backbones.stacked_pillars import StackedPillarEncoder
-from perception.backbones.voxel_encoders import MeanEncoder
+from perception.backbones.voxel_encoders import DynamicPillarEncoder, MeanEncoder
 from perception.config import config
 from perception.heads.centre_grid import CentreGrid
 from perception.heads.centre_head import CentreHead, CentreLossWeights, CentrePredictions
@@ -35,7 +35,9 @@ class CenterPointConfig:
     """Defaults are those of nuScenes with voxels of 0.075 m. ``tasks``: the classes that share a heatmap.
 
     ``backbone`` residual or plain: sparse voxels; hard_pillars or dynamic_pillars: pillars with or without caps
-    (``max_points`` of one, ``max_voxels`` of a cloud in training and in use), their layers of ``pillar_channels``.
+    (``max_points`` of one, ``max_voxels`` of a cloud in training and in use), their layers of ``pillar_channels``;
+    local_pillars: without caps, and an object looks the same wherever it stands. ``overlap``: the head also predicts
+    how well a box fits, for the selection's rectifier.
     """
 
     tasks: tuple[tuple[str, ...], ...] = NUSCENES_TASKS
@@ -44,7 +46,7 @@ class CenterPointConfig:
     point_range: Range = (-54.0, -54.0, -5.0, 54.0, 54.0, 3.0)
     ground_height: float = -1.84
     voxel_size: tuple[float, float, float] = (0.075, 0.075, 0.2)
-    backbone: Literal["residual", "plain", "hard_pillars", "dynamic_pillars"] = "residual"
+    backbone: Literal["residual", "plain", "hard_pillars", "dynamic_pillars", "local_pillars"] = "residual"
     pillar_channels: tuple[int, ...] = (64, 64)
     max_points: int = 10
     max_voxels: tuple[int, int] = (120_000, 160_000)
@@ -53,6 +55,8 @@ class CenterPointConfig:
     filters: tuple[int, ...] = (128, 256)
     up_strides: tuple[float, ...] = (1, 2)
     up_filters: tuple[int, ...] = (256, 256)
+    head_channels: int = 64
+    overlap: bool = False
     selection: CentreSelection = NUSCENES_SELECTION
     loss: CentreLossWeights = NUSCENES_LOSS
 
@@ -108,6 +112,27 @@ WAYMO_PILLARS = CenterPointConfig(
     loss=CentreLossWeights(),
 )
 
+# All round a car, for CPUs: geometry alone, and cells of 0.4 m.
+SMALL = CenterPointConfig(
+    tasks=(("Car", "Pedestrian", "Cyclist"),),
+    velocity=False,
+    point_fields=(),  # intensities differ from sensor to sensor; geometry carries over
+    point_range=(-51.2, -51.2, -3.0, 51.2, 51.2, 1.0),
+    ground_height=-1.73,
+    voxel_size=(0.2, 0.2, 4.0),
+    backbone="local_pillars",
+    pillar_channels=(32,),
+    layers=(1, 3, 3),
+    strides=(2, 2, 2),
+    filters=(32, 64, 128),
+    up_strides=(1, 2, 4),
+    up_filters=(32, 32, 32),
+    head_channels=32,
+    overlap=True,
+    selection=CentreSelection(suppression=(Suppression(0.1, 500, 200),), rectifier=(0.5, 0.5, 0.5)),
+    loss=CentreLossWeights(distance_iou=1.0),
+)
+
 
 class CenterPoint(CentreDetector):
     """Sparse voxels or pillars, a dense map, 2D backbone, centres."""
@@ -118,7 +143,7 @@ class CenterPoint(CentreDetector):
         super().__init__()
         self.config = config = config or CenterPointConfig()
         self.velocity = config.velocity
-        self.pillars = config.backbone in ("hard_pillars", "dynamic_pillars")
+        self.pillars = config.backbone.endswith("pillars")
         points = 3 + len(config.point_fields)
         self.encoder: nn.Module = MeanEncoder()
         self.backbone: nn.Module = nn.Identity()
@@ -128,6 +153,8 @@ class CenterPoint(CentreDetector):
             self.encoder, self.flatten = StackedPillarEncoder(points, config.pillar_channels, self.grid), Scatter()
         elif config.backbone == "dynamic_pillars":
             self.encoder, self.flatten = DynamicVoxelEncoder(points, config.pillar_channels, self.grid), Scatter()
+        elif config.backbone == "local_pillars":
+            self.encoder, self.flatten = DynamicPillarEncoder(points, config.pillar_channels[-1], self.grid), Scatter()
         else:
             self.backbone = {"residual": SparseResNet, "plain": SparseEncoder}[config.backbone](points)
         self.bev = BEVBackbone(
@@ -139,11 +166,20 @@ class CenterPoint(CentreDetector):
             config.up_filters,
         )
         stride = round(shrink * config.strides[0] / config.up_strides[0])
-        self.head = CentreHead(self.bev.channels, config.tasks, CentreGrid.of(self.grid, stride), config.velocity)
+        self.head = CentreHead(
+            self.bev.channels,
+            config.tasks,
+            CentreGrid.of(self.grid, stride),
+            config.velocity,
+            config.overlap,
+            channels=config.head_channels,
+        )
 
     def voxelise(self, points: PointBatch) -> HardVoxels | DynamicVoxels:
         if self.config.backbone == "dynamic_pillars":
             return dynamic_voxelise(points, columns(self.grid))
+        if self.config.backbone == "local_pillars":
+            return dynamic_voxelise(points, self.grid)
         return hard_voxelise(
             points, self.grid, self.config.max_points, self.config.max_voxels[0 if self.training else 1]
         )

@@ -26,10 +26,6 @@ class CentreDetector(Detector):
 
     head: Any
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(name for names in self.config.tasks for name in names)
-
     def loss(self, predictions: Any, boxes: Sequence[Tensor], labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Of (N, 7) boxes, or (N, 9) with velocities; velocities that are not known (NaN) cost nothing."""
         answer: dict[str, Tensor] = self.head.loss(predictions, boxes, labels, self.config.loss)

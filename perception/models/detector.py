@@ -18,8 +18,15 @@ from perception.sparse import VoxelGrid
 Voxels = Any  # HardVoxels or DynamicVoxels: what the model's own encoder takes
 
 
+def class_names(config: Any) -> tuple[str, ...]:
+    """What a detector of this configuration finds: its ``classes``, anchors or names, or those of all its ``tasks``."""
+    if hasattr(config, "tasks"):
+        return tuple(name for names in config.tasks for name in names)
+    return tuple(getattr(kind, "name", kind) for kind in config.classes)
+
+
 class Detector(Model):
-    """A model of boxes, whose ``config`` has ``classes``, ``point_range``, ``voxel_size`` and ``point_fields``.
+    """A model of boxes, its ``config`` has ``classes`` or ``tasks``, ``point_range``, ``voxel_size``, ``point_fields``.
 
     Its ``ground_height`` is that of the road in metres, in the frame of the data that the model is for.
     """
@@ -33,7 +40,7 @@ class Detector(Model):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        return tuple(kind.name for kind in self.config.classes)
+        return class_names(self.config)
 
     @property
     def grid(self) -> VoxelGrid:

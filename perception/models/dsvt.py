@@ -123,10 +123,6 @@ class SetDetector(Detector):
         # Pillars over cells of the head's map: what the first level comes to after its strides.
         self.map_grid = CentreGrid.of(self.grid, round(config.strides[0] / config.up_strides[0]))
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.config.classes)
-
     def voxelise(self, points: PointBatch) -> DynamicVoxels:
         return dynamic_voxelise(points, self.grid)
 

@@ -68,10 +68,6 @@ class TransFusion(Detector):
         )
         self.head = TransFusionHead(self.bev.channels, config.classes, CentreGrid.of(self.grid, 8), config.head)
 
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return tuple(self.config.classes)
-
     def voxelise(self, points: PointBatch) -> HardVoxels:
         return hard_voxelise(
             points, self.grid, self.config.max_points, self.config.max_voxels[0 if self.training else 1]

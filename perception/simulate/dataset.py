@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from perception.datasets.sample import Objects, Sample
 from perception.errors import PerceptionError
-from perception.simulate.sensor import HDL64, KITTI_CAMERA_SECTOR, Lidar
+from perception.simulate.sensor import KITTI_CAMERA_SECTOR, sensor_named
 from perception.simulate.street.scene import street
 
 CAMERA_POSITION = (0.27, -0.08)
@@ -18,7 +19,7 @@ IMAGE_SLOPES = (-0.279, 0.24)
 
 
 class StreetDataset:
-    """``length`` streets; sample i is a pure function of (seed, i) and the sensor.
+    """``length`` streets; sample i is a pure function of (seed, i), seen by ``sensors[i % n]``.
 
     ``camera_view`` keeps the points that KITTI's camera sees, about 81 degrees ahead and no ground nearer than 6 m, as
     the benchmark's evaluation does, and the objects with points there. ``articulated`` as in ``street``.
@@ -29,16 +30,19 @@ class StreetDataset:
         length: int,
         seed: int = 0,
         camera_view: bool = True,
-        sensor: Lidar = HDL64,
         articulated: bool = False,
+        sensors: Sequence[str] = ("hdl64",),
     ) -> None:
         if length < 0 or seed < 0:
             raise PerceptionError(f"a data set of length {length} and seed {seed}", "numbers from 0")
+        if not sensors:
+            raise PerceptionError("no sensor", "at least one lidar", "name one, for example hdl64")
         self.length = length
         self.seed = seed
         self.camera_view = camera_view
         self.articulated = articulated
-        self.sensor = sensor.facing(KITTI_CAMERA_SECTOR) if camera_view else sensor
+        found = [sensor_named(name) for name in sensors]
+        self.sensors = tuple(sensor.facing(KITTI_CAMERA_SECTOR) if camera_view else sensor for sensor in found)
 
     def __len__(self) -> int:
         return self.length
@@ -51,7 +55,8 @@ class StreetDataset:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < self.length:
             raise IndexError(f"sample {index} of {self.length}")
-        sample = street(self.seed * 1_000_003 + index, self.sensor, articulated=self.articulated)
+        sensor = self.sensors[index % len(self.sensors)]
+        sample = street(self.seed * 1_000_003 + index, sensor, articulated=self.articulated)
         return crop_to_image_rows(sample) if self.camera_view else sample
 
 

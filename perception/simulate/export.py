@@ -20,8 +20,8 @@ from perception.simulate.forest.scene import check_plot, forest
 from perception.simulate.forest.stand import draw_plan
 from perception.simulate.kitti_export import write_kitti_frame
 from perception.simulate.people.ranges import ranges_named
-from perception.simulate.people.scene import people_scene, sensor_named
-from perception.simulate.sensor import Lidar
+from perception.simulate.people.scene import people_scene
+from perception.simulate.sensor import Lidar, sensor_named
 from perception.simulate.street.scene import street
 
 SETTINGS = "simulation.json"

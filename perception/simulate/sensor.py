@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from perception.errors import PerceptionError
+from perception.errors import PerceptionError, nearest
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,14 @@ WAYMO_TOP = Lidar(
 OS1_128 = Lidar(tuple(22.5 - i * 45 / 127 for i in range(128)), azimuth_step=360 / 1024, height=1.8, reach=120.0)
 
 SENSORS = {"hdl64": HDL64, "hdl32": HDL32, "waymo_top": WAYMO_TOP, "os1_128": OS1_128}
+
+
+def sensor_named(name: str) -> Lidar:
+    """The lidar of a name, or an error with the nearest one."""
+    if name not in SENSORS:
+        raise PerceptionError(f"no lidar is called {name!r}", "a lidar of the table", nearest(name, SENSORS))
+    return SENSORS[name]
+
 
 KITTI_CAMERA_SECTOR = 81.2
 """Horizontal field of view in degrees of KITTI's colour camera 2: 2 atan(1242 / 2 / 721)."""

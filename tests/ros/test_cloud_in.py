@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from perception_ros.conversion.cloud_in import CloudOptions, cloud_of
 from ros_clouds import LAYOUTS, STAMP, columns, field, message
@@ -204,6 +204,7 @@ def test_messages_that_contradict_themselves(fault: str) -> None:
     st.binary(max_size=200),
     st.booleans(),
 )
+@example(2**31, 2**31, 0, 0, [], b"", False)
 @settings(max_examples=300, deadline=None)
 def test_whatever_a_message_says(
     height: int, width: int, step: int, row: int, described: list[tuple[str, int, int]], data: bytes, big: bool

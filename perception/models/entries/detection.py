@@ -11,6 +11,9 @@ from perception.models.centerpoint import (
     CenterPoint,
     CenterPointConfig,
 )
+from perception.models.centerpoint import (
+    SMALL as CENTERPOINT_SMALL,
+)
 from perception.models.dsvt import DSVT, VOXELS, DSVTConfig, DSVTNuScenes, DSVTNuScenesConfig
 from perception.models.entries.entry import Entry
 from perception.models.focals import (
@@ -68,6 +71,12 @@ DETECTION: dict[str, Entry] = {
     ),
     "pointpillars-small": Entry(
         PointPillars, SMALL, "detection", "PointPillars for CPUs: an eighth of the work, geometry only; KITTI classes"
+    ),
+    "centerpoint-small": Entry(
+        CenterPoint,
+        CENTERPOINT_SMALL,
+        "detection",
+        "CenterPoint for CPUs: pillars all round a car, geometry only; KITTI classes",
     ),
     "voxel-rcnn-car": Entry(
         VoxelRCNN,

@@ -11,7 +11,8 @@ from scipy.spatial import cKDTree
 from perception.datasets.sample import Sample
 from perception.errors import PerceptionError
 from perception.simulate.people.ranges import ranges_named
-from perception.simulate.people.scene import MOST_PEOPLE, people_scene, sensor_named
+from perception.simulate.people.scene import MOST_PEOPLE, people_scene
+from perception.simulate.sensor import sensor_named
 
 
 class PeopleDataset:

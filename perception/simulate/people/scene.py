@@ -10,13 +10,13 @@ import torch
 
 from perception.boxes import Boxes3D
 from perception.datasets.sample import Objects, Sample
-from perception.errors import PerceptionError, nearest
+from perception.errors import PerceptionError
 from perception.points import PointCloud
 from perception.simulate.ground import Ground
 from perception.simulate.people.body import Body
 from perception.simulate.people.ranges import TRAIN, PeopleRanges, draw_person
 from perception.simulate.raycast import Returns, cast
-from perception.simulate.sensor import SENSORS, Lidar
+from perception.simulate.sensor import Lidar, sensor_named
 from perception.simulate.shapes import Shape
 from perception.simulate.sightlines import free_sight
 from perception.simulate.street import scenery, vehicles
@@ -76,13 +76,6 @@ def people_scene(
     objects = _objects(scene, shown, returns, counts, lift)
     cloud = PointCloud(returns.xyz + lift, fields, frame="vehicle" if grounded else "lidar")
     return Sample(f"people_{seed:06d}", cloud, objects)
-
-
-def sensor_named(name: str) -> Lidar:
-    """The lidar of a name, or an error with the nearest one."""
-    if name not in SENSORS:
-        raise PerceptionError(f"no lidar is called {name!r}", "a lidar of the table", nearest(name, SENSORS))
-    return SENSORS[name]
 
 
 def _arrange(lidar: Lidar, ranges: PeopleRanges, rng: np.random.Generator, most: int) -> tuple[Scene, list[Person]]:

@@ -73,6 +73,8 @@ def layout_of(message: Any, size: int) -> Layout:
             columns[field.name] = _column(field, order)
     if height * width == 0:
         return Layout(columns, 0, 0, max(step, 1), max(row, 1))
+    if step == 0:
+        raise PerceptionError(f"{height} x {width} points of 0 bytes", "a point_step above 0", "check the driver")
     for column in columns.values():
         end = column.offset + column.kind.itemsize * column.count
         if end > step:

@@ -10,6 +10,7 @@ from perception.config import read_yaml
 from perception.errors import PerceptionError
 from perception.io.importers.foreign_config import ForeignConfig
 from perception.models.catalogue import MODELS, entry
+from perception.models.detector import class_names
 
 BASE = "_BASE_CONFIG_"
 # Names of our models by those of the detector and of its parts that tell variants apart.
@@ -117,10 +118,5 @@ def _official(name: str) -> str:
 
 def _shared(name: str, classes: set[str]) -> float:
     """How alike our model's classes and those are, from 0 to 1."""
-    config = entry(name).defaults
-    ours = (
-        {kind for task in config.tasks for kind in task}
-        if hasattr(config, "tasks")
-        else {getattr(kind, "name", kind) for kind in config.classes}
-    )
+    ours = set(class_names(entry(name).defaults))
     return len(ours & classes) / max(len(ours | classes), 1)
