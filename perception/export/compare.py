@@ -74,7 +74,7 @@ def unsuppressed(rule: Any) -> Any:
     if isinstance(rule, Selection):
         return replace(rule, nms_overlap=1.0, maximum=ALL)
     whole = tuple(replace(part, overlap=1.0, candidates=ALL, maximum=ALL) for part in rule.suppression)
-    return replace(rule, suppression=whole)
+    return replace(rule, suppression=whole, radii=None)
 
 
 def difference(first: Answer, second: Answer, tolerance: Tolerance) -> Difference:

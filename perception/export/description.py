@@ -101,12 +101,15 @@ def steps(rule: VoxelRule, graphs: Graphs, anchors: bool) -> tuple[str, ...]:
             "is the mean of the importances that propose a row, itself counted as 1, and 1 for the background"
         )
     if anchors:
-        found.append("keep scores above anchors.score_threshold; suppress all classes together by rotated overlap")
+        found.append(
+            "keep scores above anchors.score_threshold; suppress by rotated overlap, all classes together or, with "
+            "anchors.class_by_class, each by itself; keep the best anchors.maximum of them"
+        )
     else:
         found.append(
             "each task: keep scores above centres.score_threshold; with a rectifier a of the class, score becomes "
             "score^(1 - a) ((overlap + 1) / 2)^a; keep centres in centre_range; suppress by rotated overlap, one rule "
-            "for a task or one a class"
+            "for a task or one a class; with centres.radii by the distance of centres instead, one radius a task"
         )
     return tuple(found)
 

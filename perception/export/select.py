@@ -9,8 +9,8 @@ from torch import Tensor
 
 from perception.boxes import Boxes3D
 from perception.export.manifest import Manifest
-from perception.geometry import nms
 from perception.heads.centre_selection import Peaks, gather_peaks, suppress
+from perception.heads.selection import survivors
 from perception.results import Detections
 
 
@@ -22,7 +22,7 @@ def detections_of(outputs: Mapping[str, Tensor], manifest: Manifest) -> Detectio
         rule = manifest.anchors
         kept = (scores > rule.score_threshold).nonzero()[:, 0]
         boxes, scores, labels = boxes[kept], scores[kept], labels[kept]
-        kept = nms(boxes, scores, rule.nms_overlap, rule.maximum)
+        kept = survivors(boxes, scores, labels, rule)
         return Detections(Boxes3D(boxes[kept]), scores[kept], labels[kept], manifest.classes)
     assert manifest.centres is not None
     overlap = outputs.get("overlap")

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from perception.boxes import Boxes3D, wrap_angle
 from perception.config import config
-from perception.geometry import nms
 from perception.heads import box_coder
 from perception.heads.anchors import AnchorClass, AnchorTargets, assign, make_anchors
-from perception.heads.selection import Selection
+from perception.heads.selection import Selection, every_class, survivors
 from perception.losses.focal import sigmoid_focal
 from perception.results import Detections
 
@@ -148,9 +147,13 @@ class AnchorHead(nn.Module):
             candidates = (best > selection.score_threshold).nonzero()[:, 0]
             top = best[candidates].topk(min(selection.candidates, len(candidates))).indices
             candidates = candidates[top]
-            scores, label = best[candidates], label[candidates]
             boxes = self._turned(residuals[candidates], anchors[candidates], directions[candidates]).float()
-            kept = nms(boxes, scores, selection.nms_overlap, selection.maximum)
+            scores, label = best[candidates], label[candidates]
+            if selection.class_by_class:
+                boxes, scores, label = every_class(boxes, logits[candidates].float().sigmoid())
+                above = scores > selection.score_threshold
+                boxes, scores, label = boxes[above], scores[above], label[above]
+            kept = survivors(boxes, scores, label, selection)
             answers.append(Detections(Boxes3D(boxes[kept]), scores[kept], label[kept], names))
         return answers
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from perception.boxes import Boxes3D
 from perception.config import config
 from perception.errors import PerceptionError
-from perception.geometry import nms
+from perception.geometry import circle_nms, nms
 from perception.results import Detections
 
 
@@ -30,7 +30,8 @@ class CentreSelection:
     in metres, outside which boxes are dropped (None: none are).
 
     ``suppression``: one rule works within each task whatever the class, several are one a class. ``rectifier``: one
-    power a a class by which overlaps that the head predicts change scores to score^(1 - a) * overlap^a.
+    power a a class by which overlaps that the head predicts change scores to score^(1 - a) * overlap^a. ``radii``: one
+    a task, metres, within which a better box of the task drops others, in place of ``overlap``.
     """
 
     score_threshold: float = 0.1
@@ -38,6 +39,7 @@ class CentreSelection:
     centre_range: tuple[float, float, float, float, float, float] | None = None
     suppression: tuple[Suppression, ...] = (Suppression(),)
     rectifier: tuple[float, ...] | None = None
+    radii: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,10 @@ def suppress(tasks: Sequence[Peaks], rule: CentreSelection, classes: tuple[str, 
         raise PerceptionError(
             f"{len(rule.suppression)} rules of suppression for {len(classes)} classes", "one for all, or one a class"
         )
-    kept = [part for peaks in tasks for part in _survivors(peaks, rule)]
+    if rule.radii is not None and len(rule.radii) != len(tasks):
+        raise PerceptionError(f"{len(rule.radii)} radii of suppression for {len(tasks)} tasks", "one a task")
+    radii = rule.radii or (None,) * len(tasks)
+    kept = [part for peaks, radius in zip(tasks, radii) for part in _survivors(peaks, rule, radius)]
     boxes, scores, labels = (
         torch.cat([getattr(part, name) for part in kept]) for name in ("boxes", "scores", "labels")
     )
@@ -91,18 +96,22 @@ def suppress(tasks: Sequence[Peaks], rule: CentreSelection, classes: tuple[str, 
     return Detections(Boxes3D(boxes[:, :7], velocity), scores, labels, classes)
 
 
-def _survivors(peaks: Peaks, rule: CentreSelection) -> list[Peaks]:
+def _survivors(peaks: Peaks, rule: CentreSelection, radius: float | None) -> list[Peaks]:
     if len(rule.suppression) == 1:
-        return [suppressed(peaks, rule.suppression[0])]
+        return [suppressed(peaks, rule.suppression[0], radius)]
     found = []
     for label, suppression in enumerate(rule.suppression):
         rows = (peaks.labels == label).nonzero()[:, 0]
-        found.append(suppressed(Peaks(peaks.boxes[rows], peaks.scores[rows], peaks.labels[rows]), suppression))
+        found.append(suppressed(Peaks(peaks.boxes[rows], peaks.scores[rows], peaks.labels[rows]), suppression, radius))
     return found
 
 
-def suppressed(peaks: Peaks, rule: Suppression) -> Peaks:
+def suppressed(peaks: Peaks, rule: Suppression, radius: float | None = None) -> Peaks:
     """The peaks that stay under one rule, best first; further columns of the boxes go along."""
     rows = peaks.scores.argsort(descending=True, stable=True)[: rule.candidates]
-    rows = rows[nms(peaks.boxes[rows, :7], peaks.scores[rows], rule.overlap, rule.maximum)]
+    boxes, scores = peaks.boxes[rows, :7], peaks.scores[rows]
+    if radius is None:
+        rows = rows[nms(boxes, scores, rule.overlap, rule.maximum)]
+    else:
+        rows = rows[circle_nms(boxes, scores, radius, rule.maximum)]
     return Peaks(peaks.boxes[rows], peaks.scores[rows], peaks.labels[rows])

@@ -15,6 +15,7 @@ from perception.heads.centre_grid import CentreGrid, decode
 from perception.heads.centre_head import CentreLossWeights, initialise, object_losses
 from perception.heads.centre_selection import CentreSelection, Peaks, best, gather_peaks, suppressed
 from perception.heads.centre_targets import CentreObjects, objects_of_task
+from perception.heads.person_refiner import ScanPoints
 from perception.heads.sparse_branches import SparseBranch
 from perception.heads.sparse_centre_head import LOG_LIMIT
 from perception.heads.sparse_targets import sparse_targets
@@ -27,6 +28,8 @@ from perception.sparse.scatter import gather_rows
 
 # In the order in which the rows of answers are put together; x, y and z begin with the box's centre.
 VALUES = ("size", "rotation", "overlap", "x", "y", "z", "visibility")
+# Peaks from here on are worth a second look.
+EMPTY_SCORE = 0.05
 
 
 @config
@@ -56,11 +59,12 @@ class Answers:
 @dataclass(frozen=True, eq=False)
 class KeypointPredictions:
     """``heatmap`` (N, 1) logits on the (y, x) sites of ``features``; ``values`` (N, 4 J + 9) of all rows in training,
-    None in use, where only the peaks need them."""
+    None in use, where only the peaks need them. ``scan``: the points, for a model that looks at them again."""
 
     features: SparseTensor
     heatmap: Tensor
     values: Tensor | None = None
+    scan: ScanPoints | None = None
 
 
 class KeypointHead(nn.Module):
@@ -168,6 +172,25 @@ class KeypointHead(nn.Module):
             "visibility": weights.visibility
             * visibility_loss(visibility, visibility_levels(positions, people.visible.float())),
         }
+
+    @torch.no_grad()
+    def empty_places(
+        self, predictions: KeypointPredictions, boxes: Sequence[Tensor], most: int
+    ) -> tuple[Tensor, Tensor]:
+        """Centres (E, 3) of up to ``most`` peaks a sample above the heatmap's first score, a metre and more from every
+        person, and the sample (E,) of each."""
+        coordinates, scores = predictions.features.coordinates, predictions.heatmap[:, 0].float().sigmoid()
+        places, samples = [scores.new_zeros((0, 3))], [coordinates.new_zeros(0).long()]
+        for sample, people in enumerate(boxes):
+            rows = (coordinates[:, 0] == sample).nonzero()[:, 0]
+            rows = rows[best(scores[rows], 4 * most, EMPTY_SCORE)]
+            centre = decode(coordinates[rows][:, [2, 1]], self.at(predictions, rows).box.float(), self.grid)[:, :3]
+            if len(people):
+                far = torch.cdist(centre[:, :2], people[:, :2].float()).amin(1) > 1
+                centre = centre[far]
+            places.append(centre[:most])
+            samples.append(torch.full((len(places[-1]),), sample, device=scores.device))
+        return torch.cat(places), torch.cat(samples)
 
     def place(self, cells: Tensor, joints: Tensor) -> Tensor:
         """Joints (M, J, 3) in metres of those predicted in ``cells`` (M, 2) x y."""

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 
+import torch
 from torch import Tensor
 
 from perception.backbones.sparse_voxelkp import BLOCKS, CHANNELS, KERNELS, SparseVoxelKP
 from perception.backbones.voxel_encoders import MeanEncoder
+from perception.boxes import Boxes3D
 from perception.config import config
 from perception.errors import PerceptionError
 from perception.heads.centre_grid import CentreGrid
 from perception.heads.centre_selection import CentreSelection, Suppression
 from perception.heads.keypoint_head import KeypointHead, KeypointLossWeights, KeypointPredictions
+from perception.heads.person_refiner import PersonRefiner, RefinerConfig, ScanPoints
 from perception.keypoints import KeypointTargets, Skeleton
+from perception.losses.keypoints import SEEN
 from perception.models.centerpoint import Range
 from perception.models.detector import Detector
 from perception.points import PointBatch
@@ -32,6 +36,7 @@ class VoxelKPConfig:
     ``channels`` and ``blocks`` of the six stages, ``kernels`` between them, ``head_channels`` after them; attention
     with ``heads`` in boxes of ``window`` voxels. ``origin`` of the boxes: as published the lowest voxel in the batch;
     "lowest in sample" makes results independent of the batch. ``ground_height`` metres, of the road in this frame.
+    ``refiner``: a second look at the points about each person, which the published model has not.
     """
 
     skeleton: Skeleton = field(default_factory=Skeleton)
@@ -58,6 +63,7 @@ class VoxelKPConfig:
         )
     )
     loss: KeypointLossWeights = field(default_factory=KeypointLossWeights)
+    refiner: RefinerConfig | None = None
 
     def __post_init__(self) -> None:
         rules, powers = len(self.selection.suppression), len(self.selection.rectifier or (0.0,))
@@ -82,7 +88,9 @@ SMALL = VoxelKPConfig(
     head_channels=64,
     origin="lowest in sample",
     ground_height=-1.73,
-    selection=CentreSelection(score_threshold=0.3, suppression=(Suppression(0.3, 500, 200),), rectifier=(0.68,)),
+    # low, as the second look has a threshold of its own
+    selection=CentreSelection(score_threshold=0.1, suppression=(Suppression(0.3, 500, 200),), rectifier=(0.68,)),
+    refiner=RefinerConfig(),
 )
 
 
@@ -110,6 +118,7 @@ class VoxelKP(Detector):
         self.head = KeypointHead(
             config.head_channels, config.skeleton, CentreGrid.of(self.grid, STRIDE), config.class_name
         )
+        self.refiner = None if config.refiner is None else PersonRefiner(len(config.skeleton.joints), config.refiner)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -130,7 +139,7 @@ class VoxelKP(Detector):
         shape = [depth + 1, height, width]
         x = SparseTensor.of(self.encoder(voxels), voxels.coordinates, shape, voxels.batch_size)
         predictions: KeypointPredictions = self.head(self.backbone(x))
-        return predictions
+        return predictions if self.refiner is None else replace(predictions, scan=ScanPoints.of(voxels))
 
     def loss(
         self,
@@ -140,8 +149,46 @@ class VoxelKP(Detector):
         keypoints: Sequence[KeypointTargets] | None = None,
     ) -> dict[str, Tensor]:
         """Of (N, 7) boxes and the joints of each, row by row; see ``KeypointHead.loss`` for the recipe."""
-        return self.head.loss(predictions, boxes, labels, keypoints, self.config.loss)
+        parts = self.head.loss(predictions, boxes, labels, keypoints, self.config.loss)
+        if self.refiner is None:
+            return parts
+        second = self._second_loss(predictions, boxes, keypoints)
+        return {**parts, **second, "loss": parts["loss"] + torch.stack(list(second.values())).sum()}
+
+    def _second_loss(
+        self, predictions: KeypointPredictions, boxes: Sequence[Tensor], keypoints: Sequence[KeypointTargets] | None
+    ) -> dict[str, Tensor]:
+        assert self.refiner is not None
+        assert predictions.scan is not None
+        device, joints = predictions.heatmap.device, len(self.skeleton.joints)
+        given = [KeypointTargets.unknown(len(box), joints, device) for box in boxes] if keypoints is None else keypoints
+        counts = torch.tensor([len(box) for box in boxes], device=device)
+        sample = torch.repeat_interleave(torch.arange(len(boxes), device=device), counts)
+        everyone = torch.cat([box[:, :7].float() for box in boxes])
+        empty, empty_sample = self.head.empty_places(predictions, boxes, self.refiner.settings.negatives)
+        people = KeypointTargets.concatenate(given)
+        return self.refiner.loss(predictions.scan, everyone, sample, people, empty, empty_sample)
 
     def results(self, predictions: KeypointPredictions) -> list[Skeletons]:
         """People with boxes, joints and visibilities in each sample, best first."""
-        return self.head.results(predictions, self.config.selection)
+        found = self.head.results(predictions, self.config.selection)
+        if self.refiner is None:
+            return found
+        return [self._second_look(people, predictions, sample) for sample, people in enumerate(found)]
+
+    def _second_look(self, people: Skeletons, predictions: KeypointPredictions, sample: int) -> Skeletons:
+        """The people of one sample as their own points show them, with the mean of both scores, best first."""
+        assert self.refiner is not None
+        assert predictions.scan is not None
+        samples = torch.full((len(people),), sample, device=people.scores.device)
+        seen = self.refiner.refine(predictions.scan, people.boxes.values[:, :3].float(), samples)
+        scores = (people.scores * seen.person.sigmoid()).sqrt()
+        better = replace(
+            people,
+            boxes=Boxes3D(seen.boxes),
+            scores=scores,
+            keypoints=seen.joints,
+            visibility=(seen.visibility / SEEN).clamp(0, 1),
+        )
+        kept = scores.argsort(descending=True, stable=True)
+        return better.select(kept[scores[kept] > self.refiner.settings.score_threshold])

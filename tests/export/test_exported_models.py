@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +42,26 @@ def test_boxes_are_torchs(name: str, tmp_path: Path) -> None:
         ["export.json", *(segment.file for segment in manifest.segments)]
     )
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("pointpillars", {"class_by_class": True, "candidates": 50}),
+        ("centerpoint-nuscenes-pillars", {"radii": (2.0,) * 6}),
+    ],
+)
+def test_other_ways_of_suppression(name: str, changes: dict[str, Any], tmp_path: Path) -> None:
+    model, header = build(name)
+    model.config = replace(model.config, selection=replace(model.config.selection, **changes))
+    given = [cloud(3000)]
+    manifest = export_model(model, header, tmp_path / "out", Order(clouds=given))
+    assert manifest.check is not None
+    assert manifest.check.boxes > 20
+    assert manifest.check.unmatched == 0
+    (ours,), (theirs,) = (perceive(part, given) for part in (model, load(tmp_path / "out")))
+    assert ours.names == theirs.names
+    torch.testing.assert_close(ours.scores, theirs.scores, atol=1e-4, rtol=1e-4)
 
 
 def test_files_hold_standard_operators_and_nothing_of_this_machine(tmp_path: Path) -> None:

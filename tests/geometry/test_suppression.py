@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from perception.errors import PerceptionError
-from perception.geometry import nms, nms_per_class, reference
+from perception.geometry import circle_nms, nms, nms_per_class, reference
 
 
 def crowded(count: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -79,3 +79,17 @@ def test_no_boxes_and_wrong_scores() -> None:
     assert nms_per_class(none, torch.zeros(0), torch.zeros(0, dtype=torch.int64), 0.5).shape == (0,)
     with pytest.raises(PerceptionError, match="one score a box"):
         nms(torch.zeros(2, 7), torch.zeros(3), 0.5)
+
+
+@pytest.mark.parametrize("maximum", [None, 5])
+def test_circles_drop_what_is_near_a_better_one(maximum: int | None) -> None:
+    boxes, scores = crowded(200)
+    kept: list[int] = []
+    for row in scores.argsort(descending=True).tolist():
+        if all(torch.dist(boxes[row, :2].double(), boxes[other, :2].double()) > 1.5 for other in kept):
+            kept.append(row)
+    assert 5 < len(kept) < 200
+    assert circle_nms(boxes, scores, 1.5, maximum).tolist() == kept[:maximum]
+    on_the_rim = torch.tensor([[0.0, 0], [2, 0], [2.001, 0]])
+    assert circle_nms(on_the_rim, torch.tensor([0.9, 0.8, 0.7]), 2.0).tolist() == [0, 2]
+    assert circle_nms(boxes[:0], scores[:0], 2.0).tolist() == []

@@ -7,8 +7,10 @@ import math
 import pytest
 import torch
 
+from perception.geometry import bev_iou
 from perception.heads.anchor_head import AnchorHead, AnchorPredictions, _direction_bin
 from perception.heads.anchors import make_anchors
+from perception.heads.selection import Selection
 from perception.models.detector import KITTI_CLASSES
 
 RANGE = (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)
@@ -33,3 +35,30 @@ def test_headings_come_back_from_their_bins(offset: float) -> None:
     bins = torch.nn.functional.one_hot(_direction_bin(headings, offset), 2).float()[None]
     found = head.decode(AnchorPredictions(torch.zeros(1, len(headings), 1), residuals, bins, anchors.contiguous()))
     assert torch.allclose(torch.cos(found[0, :, 6] - headings), torch.ones(len(headings)), atol=1e-5)
+
+
+def test_class_by_class_a_candidate_is_one_of_every_class_above_the_floor() -> None:
+    head = AnchorHead(4, KITTI_CLASSES, RANGE)
+    anchors = make_anchors(KITTI_CLASSES, RANGE, (6, 6)).view(-1, 7)
+    scores = torch.randn(1, len(anchors), 3) * 2
+    directions = torch.zeros(1, len(anchors), 2)
+    predictions = AnchorPredictions(scores, 0.1 * torch.randn(1, len(anchors), 7), directions, anchors)
+    rule = Selection(0.6, 30, 0.05, 500, class_by_class=True)
+    (found,) = head.results(predictions, rule)
+
+    boxes, likely = head.decode(predictions)[0], scores[0].sigmoid()
+    candidates = likely.amax(1).argsort(descending=True)[:30]
+    wanted: list[tuple[float, int, int]] = []
+    for label in range(3):
+        kept: list[int] = []
+        for row in sorted(candidates.tolist(), key=lambda i: -likely[i, label]):
+            if likely[row, label] > 0.6 and not any(bev_iou(boxes[[row]], boxes[[k]])[0, 0] > 0.05 for k in kept):
+                kept.append(row)
+        wanted += [(float(likely[row, label]), label, row) for row in kept]
+    wanted.sort(reverse=True)
+    assert len({row for _, _, row in wanted}) < len(wanted)
+    assert found.labels.tolist() == [label for _, label, _ in wanted]
+    torch.testing.assert_close(found.boxes.values, boxes[[row for _, _, row in wanted]])
+    torch.testing.assert_close(found.scores, torch.tensor([score for score, _, _ in wanted]))
+    (few,) = head.results(predictions, Selection(0.6, 30, 0.05, 4, class_by_class=True))
+    assert few.labels.tolist() == found.labels.tolist()[:4]

@@ -133,6 +133,14 @@ def test_suppression_within_a_task_or_within_each_class() -> None:
         suppress([two_overlapping()], CentreSelection(suppression=rules), ("a", "b", "c"))
 
 
+def test_radii_suppress_by_distance_within_a_task() -> None:
+    rule = CentreSelection(radii=(0.5, 40.0))
+    found = suppress([two_overlapping(), two_overlapping()], rule, ("a", "b"))
+    assert found.scores.tolist() == pytest.approx([0.8, 0.8, 0.3])  # the box 28 m away stays in the first task alone
+    with pytest.raises(PerceptionError, match="2 radii of suppression for 1 tasks"):
+        suppress([two_overlapping()], rule, ("a", "b"))
+
+
 def test_predicted_overlaps_rectify_scores_and_the_range_drops_boxes() -> None:
     peaks = two_overlapping()
     rule = CentreSelection(rectifier=(0.7, 0.4), centre_range=(-5.0, -5.0, -5.0, 10.0, 10.0, 5.0))

@@ -155,6 +155,11 @@ def test_configurations_are_read_without_running_them() -> None:
     assert values["loss"]["codes"] == [1, 2, 3, 4, 5, 6, 9, 10, 7, 8]
     assert values["max_voxels"] == (1000, 2000)
     assert "double_flip" in notes[0]
+    assert values["selection"]["radii"] is None
+    circles = CONFIG.replace("double_flip=True", "circular_nms=True, min_radius=[4, 0.25]")
+    _, values, notes = read_config(ForeignConfig(parse_python_config(circles, "c.py"), "c.py"))
+    assert values["selection"]["radii"] == [2.0, 0.5]
+    assert not notes
 
 
 def test_what_a_configuration_asks_and_ours_has_not_is_listed() -> None:

@@ -169,3 +169,10 @@ def test_other_classes_are_counted(shared_golden: Path, tmp_path: Path) -> None:
     changes.write_text("tasks: [[Vehicle, Pedestrian, Cyclist, Sign]]\n")
     with pytest.raises(PerceptionError, match=r"its classes are 3 in task 0, the model's Vehicle, Pedestrian, Cyclist"):
         import_checkpoint(path, "centerpoint-waymo", config=changes)
+
+
+def test_what_a_program_had_allowed_torch_to_load_stays_allowed(saved: Path) -> None:
+    with torch.serialization.safe_globals([np.dtype]):
+        before = set(torch.serialization.get_safe_globals())
+        import_checkpoint(saved, "second")
+        assert set(torch.serialization.get_safe_globals()) == before

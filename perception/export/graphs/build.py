@@ -121,7 +121,7 @@ def _end(
     output: AnchorOutput | CentreOutput
     if isinstance(head, AnchorHead):
         kept = min(rule.candidates, candidates or rule.candidates)
-        output = AnchorOutput(head, shape, kept)
+        output = AnchorOutput(head, shape, kept, rule.class_by_class)
         kept = output.candidates
     elif isinstance(head, CentreHead):
         kept = min(rule.peaks, candidates or rule.peaks, min(map(len, head.ranges)) * shape[0] * shape[1])
@@ -130,7 +130,7 @@ def _end(
         raise PerceptionError(
             f"head: a {type(head).__name__} has no exported form yet", "an anchor head or a centre head"
         )
-    return DenseEnd(ToMap((depth, *plane)), bev, output), kept, output_specs(head, kept)
+    return DenseEnd(ToMap((depth, *plane)), bev, output), kept, output_specs(head, kept, rule)
 
 
 def _size(cells: int, strides: Any, ups: Any) -> int:

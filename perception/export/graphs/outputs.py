@@ -13,17 +13,22 @@ from perception.heads.anchors import make_anchors
 from perception.heads.centre_grid import decode
 from perception.heads.centre_head import CentreHead, value_names
 from perception.heads.dense_branches import answers_at
+from perception.heads.selection import every_class
 
 
 class AnchorOutput(nn.Module):
-    """Map (1, C, H, W) to ``boxes`` (K, 7), ``scores`` (K,) and ``labels`` (K,) of the best anchors, best first."""
+    """Map (1, C, H, W) to ``boxes`` (K, 7), ``scores`` (K,) and ``labels`` (K,) of the best anchors, best first.
+
+    ``class_by_class``: each of these anchors once a class, (K * classes) rows.
+    """
 
     anchors: Tensor
     scales: Tensor
 
-    def __init__(self, head: AnchorHead, shape: tuple[int, int], candidates: int) -> None:
+    def __init__(self, head: AnchorHead, shape: tuple[int, int], candidates: int, class_by_class: bool) -> None:
         super().__init__()
         self.classes, self.offset = len(head.classes), head.direction_offset
+        self.class_by_class = class_by_class
         parts = (head.score, head.residual, head.direction)
         self.widths = [part.out_channels for part in parts]
         self.maps = nn.Conv2d(head.score.in_channels, sum(self.widths), 1)
@@ -44,6 +49,8 @@ class AnchorOutput(nn.Module):
         best, label = scores.max(1)
         logit, row = best.topk(self.candidates)
         boxes = self._decode(residuals.index_select(0, row), directions.index_select(0, row), row)
+        if self.class_by_class:
+            return every_class(boxes, scores.index_select(0, row).sigmoid())
         return boxes, logit.sigmoid(), label.index_select(0, row)
 
     def _decode(self, residuals: Tensor, directions: Tensor, row: Tensor) -> Tensor:

@@ -78,11 +78,12 @@ def focal_specs(builder: SparseBuilder, number: int, layers: Sequence[nn.Module]
     return tuple(specs)
 
 
-def output_specs(head: Any, kept: int) -> tuple[TensorSpec, ...]:
+def output_specs(head: Any, kept: int, rule: Any) -> tuple[TensorSpec, ...]:
     anchors = isinstance(head, AnchorHead)
-    rows = kept if anchors else kept * len(head.tasks)
+    each = len(head.classes) if anchors and rule.class_by_class else 1
+    rows = kept * each if anchors else kept * len(head.tasks)
     width = 7 if anchors or not head.velocity else 9
-    order = "best first" if anchors else f"{kept} of each task, best first"
+    order = ("best first" if each == 1 else "each once a class") if anchors else f"{kept} of each task, best first"
     overlap = [TensorSpec("overlap", "float32", (rows,), "predicted overlap, 2 IoU - 1")]
     return (
         TensorSpec("boxes", "float32", (rows, width), f"x y z length width height heading; {order}"),

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from perception.boxes import Boxes3D
-from perception.geometry import nms
 from perception.heads.roi.proposals import Refined
-from perception.heads.selection import Selection
+from perception.heads.selection import Selection, survivors
 from perception.results import Detections
 
 
@@ -16,6 +15,7 @@ def detections(refined: Refined, selection: Selection, classes: tuple[str, ...])
     for sample in range(refined.proposals.batch_size):
         rows = ((refined.proposals.sample == sample) & (scores > selection.score_threshold)).nonzero()[:, 0]
         rows = rows[scores[rows].topk(min(selection.candidates, len(rows))).indices]
-        kept = rows[nms(boxes[rows], scores[rows], selection.nms_overlap, selection.maximum)]
-        answers.append(Detections(Boxes3D(boxes[kept]), scores[kept], refined.proposals.labels[kept], classes))
+        labels = refined.proposals.labels
+        kept = rows[survivors(boxes[rows], scores[rows], labels[rows], selection)]
+        answers.append(Detections(Boxes3D(boxes[kept]), scores[kept], labels[kept], classes))
     return answers

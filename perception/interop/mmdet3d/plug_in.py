@@ -37,6 +37,7 @@ def install() -> None:
     from mmdet3d.registry import MODELS
     from mmengine.registry import MODELS as EVERY_MODEL
 
+    from perception.interop.mmdet3d import evaluation
     from perception.interop.mmdet3d.backbones import DSVTEncoder, FocalsConvEncoder, VoxelNeXtEncoder
     from perception.interop.mmdet3d.missing import explain
     from perception.interop.mmdet3d.sparse_encoder import SparseEncoder
@@ -45,6 +46,7 @@ def install() -> None:
         MODELS.register_module(module=layer, force=True)
     for registry in (MODELS, EVERY_MODEL):
         explain(registry)
+    evaluation.install()
     _allow_own_checkpoints()
 
 

@@ -59,6 +59,7 @@ def _load(path: Path) -> Any:
         what = f"{path} is a folder" if path.is_dir() else f"no file {path}"
         raise PerceptionError(what, "a checkpoint file (.pth)")
     _refuse_other_files(path)
+    kept = torch.serialization.get_safe_globals()
     try:
         with torch.serialization.safe_globals([*allowed_globals(), *omegaconf_globals()]):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -69,6 +70,8 @@ def _load(path: Path) -> Any:
         raise PerceptionError(
             f"{path} cannot be opened as a checkpoint: {reason}", "a file that torch.save wrote", "download it again"
         ) from None
+    finally:
+        torch.serialization.add_safe_globals(kept)  # torch takes away what others had allowed before, too
 
 
 def _unpickling(path: Path, message: str) -> PerceptionError:

@@ -4,8 +4,11 @@ is compiled. spconv's CPU convolution is right with one thread only."""
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +26,60 @@ from torch import Tensor, nn
 
 import perception.interop.mmdet3d  # noqa: F401  registers ours
 from perception.interop.mmcv.stand_in import StandIn
+from perception.sparse import SparseTensor
 
 CONFIGS = Path(mmdet3d.__file__).parent / ".mim" / "configs"
+KITTI = ("Pedestrian", "Cyclist", "Car")
+NUSCENES = (
+    *("car", "truck", "construction_vehicle", "bus", "trailer"),
+    *("barrier", "motorcycle", "bicycle", "pedestrian", "traffic_cone"),
+)
+Corner = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A published configuration, what it finds in the order of its labels, and where the points of a test lie."""
+
+    name: str
+    config: str
+    classes: tuple[str, ...]
+    low: Corner
+    high: Corner
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return ("intensity",) if self.classes is KITTI else ("intensity", "time")
+
+    def cloud(self, number: int, seed: int = 0) -> Tensor:
+        return scattered(np.random.default_rng(seed), self.low, self.high, number, 3 + len(self.fields))
+
+
+_CENTREPOINT = "centerpoint/centerpoint_{}_8xb4-cyclic-20e_nus-3d.py"
+NEAR: tuple[Corner, Corner] = ((5, -8, -2), (20, 8, 0))
+ROUND: tuple[Corner, Corner] = ((-10, -10, -3), (10, 10, 1))
+SECOND = Case("second", "second/second_hv_secfpn_8xb6-80e_kitti-3d-3class.py", KITTI, *NEAR)
+PILLARS = Case("pointpillars", "pointpillars/pointpillars_hv_secfpn_8xb6-160e_kitti-3d-3class.py", KITTI, *NEAR)
+CENTRES = Case("centerpoint", _CENTREPOINT.format("voxel01_second_secfpn"), NUSCENES, *ROUND)
+PILLAR_CENTRES = Case("centerpoint-pillars", _CENTREPOINT.format("pillar02_second_secfpn"), NUSCENES, *ROUND)
+CIRCLES = Case("circle-nms", _CENTREPOINT.format("pillar02_second_secfpn_head-circlenms"), NUSCENES, *ROUND)
+
+
+def official_encoder() -> type[nn.Module]:
+    """mmdet3d's own class, which the registry no longer has."""
+    from mmdet3d.models.middle_encoders import SparseEncoder
+
+    return SparseEncoder
 
 
 def model_of(config: str, ours: bool) -> nn.Module:
     """The model of a published configuration, as it is or with mmdet3d's own encoder, with weights by the rule."""
-    from mmdet3d.models.middle_encoders import SparseEncoder as Official
-
     init_default_scope("mmdet3d")
     torch.set_num_threads(1)
     chosen = copy.deepcopy(Config.fromfile(CONFIGS / config).model)
     for key in ("middle_encoder", "pts_middle_encoder"):
         if not ours and key in chosen and chosen[key].type == "SparseEncoder":
-            chosen[key].type = Official
+            chosen[key].type = official_encoder()
     made = MODELS.build(chosen)
     weights = drawn({key: tuple(value.shape) for key, value in made.state_dict().items()})
     for key, value in made.state_dict().items():  # in place: mmdet3d takes a plain mapping for spconv 1.x's layout
@@ -44,13 +87,19 @@ def model_of(config: str, ours: bool) -> nn.Module:
     return made
 
 
-def batch(columns: int, low: tuple[float, ...], high: tuple[float, ...], seed: int = 0, points: int = 1500) -> Any:
-    """Two clouds in the range with three labelled boxes each, as mmdet3d's pipelines hand them over."""
+def scattered(generator: np.random.Generator, low: Corner, high: Corner, number: int, columns: int) -> Tensor:
+    """Points (number, columns): x y z in the box, further values in 0 to 1."""
+    xyz = generator.uniform(low, high, (number, 3))
+    return torch.from_numpy(np.c_[xyz, generator.uniform(0, 1, (number, columns - 3))]).float()
+
+
+def batch(case: Case, points: int, seed: int = 0) -> Any:
+    """Two clouds with three labelled boxes each, as mmdet3d's pipelines hand them over."""
     generator = np.random.default_rng(seed)
+    columns, low, high = 3 + len(case.fields), case.low, case.high
     clouds, samples = [], []
     for _ in range(2):
-        xyz = generator.uniform(low, high, (points, 3))
-        clouds.append(torch.from_numpy(np.c_[xyz, generator.uniform(0, 1, (points, columns - 3))]).float())
+        clouds.append(scattered(generator, low, high, points, columns))
         size = [[0.8, 0.6, 1.7], [1.8, 0.6, 1.7], [3.9, 1.6, 1.5]]
         ground = generator.uniform(np.array(low[:2]) + 2, np.array(high[:2]) - 2, (3, 2))
         rows = np.c_[ground, [-1.5] * 3, size, [0.1, 1.5, -2.0]]
@@ -67,13 +116,37 @@ def batch(columns: int, low: tuple[float, ...], high: tuple[float, ...], seed: i
 
 def losses(model: nn.Module, data: Any) -> tuple[dict[str, float], dict[str, Tensor]]:
     """The losses by name, and the gradients of the 2D backbone and the head; spconv's CPU backward does not run."""
+    return losses_and_gradients(model, data, ("backbone", "neck", "bbox_head"))
+
+
+def in_double(model: nn.Module, encode: Callable[..., Tensor]) -> nn.Module:
+    """A model of mmdet3d in double precision from its encoder on; ``encode`` answers with the encoder's layers."""
+    for name, part in model.named_children():
+        if name not in ("data_preprocessor", "voxel_encoder"):
+            part.double()
+    model.middle_encoder.forward = partial(encode, model.middle_encoder)
+    return model
+
+
+def encoded_by_ours(encoder: Any, features: Tensor, places: Tensor, batch_size: int) -> Tensor:
+    """Our encoder on features of any precision; mmdet3d's interface is in single precision."""
+    x = encoder.conv_input(SparseTensor.of(features.double(), places, encoder.sparse_shape, batch_size))
+    for stage in encoder.encoder_layers:
+        x = stage(x)
+    return encoder.conv_out(x).dense().flatten(1, 2)
+
+
+def losses_and_gradients(
+    model: nn.Module, data: Any, parts: tuple[str, ...]
+) -> tuple[dict[str, float], dict[str, Tensor]]:
+    """The losses by name, and the gradients of the layers whose names hold one of ``parts``."""
     model.train()
     found = model(**model.data_preprocessor(copy.deepcopy(data), True), mode="loss")
     total = sum(sum(part) if isinstance(part, list) else part for part in found.values())
-    dense = {name: p for name, p in model.named_parameters() if "backbone" in name or "bbox_head" in name}
-    gradients = torch.autograd.grad(total, list(dense.values()), allow_unused=True)
+    learning = {name: p for name, p in model.named_parameters() if any(part in name for part in parts)}
+    gradients = torch.autograd.grad(total, list(learning.values()), allow_unused=True)
     named = {name: float(sum(part) if isinstance(part, list) else part) for name, part in found.items()}
-    return named, {name: g for name, g in zip(dense, gradients) if g is not None}
+    return named, {name: g for name, g in zip(learning, gradients) if g is not None}
 
 
 def boxes(model: nn.Module, data: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -86,8 +159,10 @@ def boxes(model: nn.Module, data: Any) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 @contextmanager
-def plain_operators(stand_in: StandIn) -> Iterator[None]:
+def plain_operators() -> Iterator[None]:
     """Loops in place of our kernels, so that nothing of ours takes part."""
+    stand_in: Any = sys.modules["mmcv._ext"]
+    assert isinstance(stand_in, StandIn)
     kept = {name: stand_in.__dict__[name] for name in ("hard_voxelize_forward", "nms_rotated")}
     stand_in.__dict__.update(hard_voxelize_forward=looped_voxels, nms_rotated=looped_suppression)
     try:

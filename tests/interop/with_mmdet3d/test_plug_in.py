@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from perception.boxes import Boxes3D
 from perception.datasets.sample import Objects
 from perception.errors import PerceptionError
 from perception.interop.data_samples import data_sample_of, detections_of, labelled_sample_of, objects_of
+from perception.interop.mmcv.__main__ import place
 from perception.results import Detections
 
 SHAPE = [41, 64, 64]
@@ -164,7 +167,34 @@ def test_scripts_run_on_our_operators(tmp_path: Path) -> None:
     assert "nothing.py is no file" in missing.stderr
 
 
-def test_custom_imports_alone_are_enough(tmp_path: Path) -> None:
+@pytest.fixture
+def placed() -> Iterator[Path]:
+    """The stand-in put into mmcv-lite by its command, for a while."""
+    command = [sys.executable, "-m", "perception.interop.mmcv"]
+    subprocess.run(command, capture_output=True, check=True)
+    path = place()
+    assert path.is_file()
+    yield path
+    told = subprocess.run([*command, "--remove"], capture_output=True, text=True, check=True).stdout
+    assert told.startswith("removed")
+    assert not path.exists()
+
+
+def test_what_is_no_stand_in_of_ours_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mmcv").mkdir()
+    (tmp_path / "mmcv" / "__init__.py").touch()
+    found = PathFinder.find_spec("mmcv", [str(tmp_path)])
+    monkeypatch.setattr("perception.interop.mmcv.__main__.find_spec", lambda _: found)
+    assert place() == tmp_path / "mmcv" / "_ext.py"
+    place().write_text("x = 1")
+    with pytest.raises(PerceptionError, match="not from here"):
+        place()
+    (tmp_path / "mmcv" / f"_ext{EXTENSION_SUFFIXES[0]}").touch()
+    with pytest.raises(PerceptionError, match="has its compiled operators"):
+        place()
+
+
+def test_custom_imports_alone_are_enough(tmp_path: Path, placed: Path) -> None:
     """As mmdet3d's tools/train.py begins, in a process that knows nothing of us."""
     import mmdet3d
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ NAMES = (
     "centerpoint-waymo-pillars",
     "focals-centerpoint",
 )
+# Circle NMS looks at all that score above the threshold.
+EVERY_CELL = 1_000_000
 # As published, where they are not those of the catalogue's entry of that name.
 _FAR = (-80.0, -80.0, -10.0, 80.0, 80.0, 10.0)
 _NUSCENES: dict[str, Any] = {"selection": {"peaks": 1000}, "loss": {"codes": (1.0,) * 8 + (0.2, 0.2)}}
@@ -117,7 +120,6 @@ def read_config(source: ForeignConfig) -> tuple[str, dict[str, Any], tuple[str, 
 
 def _notes(source: ForeignConfig) -> tuple[str, ...]:
     switches = {
-        "circular_nms": "boxes are suppressed by overlap, where there it is by distance (circular_nms)",
         "double_flip": "one pass over the cloud, where there its three mirror images count too (double_flip)",
     }
     return tuple(note for switch, note in switches.items() if source.get(f"test_cfg.{switch}", False))
@@ -185,7 +187,8 @@ def _check(source: ForeignConfig, kind: Any, heads: Mapping[str, Any]) -> None:
 
 def _selection_and_loss(source: ForeignConfig, velocity: bool) -> dict[str, Any]:
     rule = "test_cfg.nms."
-    candidates = source.get(rule + "nms_pre_max_size", 1000)
+    circles = bool(source.get("test_cfg.circular_nms", False))
+    candidates = EVERY_CELL if circles else source.get(rule + "nms_pre_max_size", 1000)
     codes = source.get("model.bbox_head.code_weights", [1.0] * (10 if velocity else 8)) or []
     if velocity:  # theirs has the velocity before the heading, ours after it
         codes = [*codes[:6], *codes[8:10], *codes[6:8]]
@@ -201,6 +204,8 @@ def _selection_and_loss(source: ForeignConfig, velocity: bool) -> dict[str, Any]
                     "maximum": source.get(rule + "nms_post_max_size", 83),
                 }
             ],
+            # What is called a radius there is compared with squared distances.
+            "radii": [math.sqrt(square) for square in source.get("test_cfg.min_radius", [])] if circles else None,
         },
         "loss": {"box": float(source.get("model.bbox_head.weight", 0.25)), "codes": codes},
     }

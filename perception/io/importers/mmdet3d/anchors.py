@@ -25,7 +25,6 @@ class AnchorModel:
     rotations: int
     conv_for_no_stride: bool
     legacy_offsets: bool
-    notes: tuple[str, ...]
 
 
 def voxel_values(source: ForeignConfig, pillars: bool) -> dict[str, Any]:
@@ -95,7 +94,6 @@ def anchor_values(source: ForeignConfig) -> AnchorModel:
         len(source.get(GENERATOR + "rotations", [0, 1.57])),
         bool(source.get("model.neck.use_conv_for_no_stride", False)),
         bool(source.get(encoder + "legacy", True)) if pillars else False,
-        ("boxes of different classes suppress each other, where mmdet3d suppresses class by class",),
     )
 
 
@@ -158,11 +156,13 @@ def _our_order(names: Sequence[str]) -> tuple[int, ...]:
 
 def _selection(source: ForeignConfig) -> dict[str, Any]:
     rule = "model.test_cfg."
+    source.expect(rule + "use_rotate_nms", True, default=True)
     return {
         "selection": {
             "score_threshold": source.get(rule + "score_thr", 0.1),
             "nms_overlap": source.get(rule + "nms_thr", 0.01),
             "candidates": source.get(rule + "nms_pre", 100),
             "maximum": source.get(rule + "max_num", 50),
+            "class_by_class": True,
         }
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,6 @@ class CentreModel:
     values: Mapping[str, Any]
     conv_for_no_stride: bool
     legacy_offsets: bool
-    notes: tuple[str, ...]
 
 
 def centre_values(source: ForeignConfig) -> CentreModel:
@@ -46,10 +46,7 @@ def centre_values(source: ForeignConfig) -> CentreModel:
     values |= {"tasks": [our_names(task, spelt) for task in tasks], "velocity": "vel" in heads}
     _check_head(source, heads)
     values |= _selection_and_loss(source, "vel" in heads)
-    notes: tuple[str, ...] = ()
-    if source.get("model.test_cfg.pts.nms_type", "rotate") == "circle":
-        notes = ("boxes are suppressed by overlap, where there it is by distance (circle NMS)",)
-    return CentreModel(name, values, bool(source.get("model.pts_neck.use_conv_for_no_stride", False)), legacy, notes)
+    return CentreModel(name, values, bool(source.get("model.pts_neck.use_conv_for_no_stride", False)), legacy)
 
 
 def _encoder(source: ForeignConfig, pillars: bool, values: dict[str, Any]) -> bool:
@@ -94,6 +91,8 @@ def _check_head(source: ForeignConfig, heads: Mapping[str, Any]) -> None:
 
 def _selection_and_loss(source: ForeignConfig, velocity: bool) -> dict[str, Any]:
     rule = "model.test_cfg.pts."
+    circles = source.expect(rule + "nms_type", "rotate", "circle", default="rotate") == "circle"
+    squares = source.get(rule + "min_radius", []) if circles else []
     return {
         "selection": {
             "score_threshold": source.get(HEAD + "bbox_coder.score_threshold", 0.1),
@@ -106,6 +105,8 @@ def _selection_and_loss(source: ForeignConfig, velocity: bool) -> dict[str, Any]
                     "maximum": source.get(rule + "post_max_size", 83),
                 }
             ],
+            # What is called a radius there is compared with squared distances.
+            "radii": [math.sqrt(square) for square in squares] if circles else None,
         },
         "loss": {
             "box": source.get(HEAD + "loss_bbox.loss_weight", 0.25),

@@ -86,7 +86,7 @@ def _anchor_plan(source: ForeignConfig) -> Plan:
     rules: Rules = keys.anchor_head(found.order, found.rotations) + keys.neck(found.conv_for_no_stride)
     rules += keys.PLAIN_ENCODER if found.name == "second" else keys.pillar_layers("encoder.", found.legacy_offsets)
     made = configured(found.name, found.values, source.where)
-    return Plan("mmdet3d", found.name, made, rules, notes=found.notes)
+    return Plan("mmdet3d", found.name, made, rules)
 
 
 def _centre_plan(source: ForeignConfig) -> Plan:
@@ -99,7 +99,7 @@ def _centre_plan(source: ForeignConfig) -> Plan:
     }[found.values["backbone"]]
     rules = encoder + keys.neck(found.conv_for_no_stride) + keys.CENTRE_HEAD
     made = configured(found.name, found.values, source.where)
-    return Plan("mmdet3d", found.name, made, rules, zeros=keys.ZERO_BIASES, notes=found.notes)
+    return Plan("mmdet3d", found.name, made, rules, zeros=keys.ZERO_BIASES)
 
 
 def _same_kind(name: str, other: str) -> bool:
