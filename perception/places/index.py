@@ -15,6 +15,8 @@ from perception.errors import PerceptionError, missing_extra
 EXACT = 20_000
 """Vectors up to which all distances are worked out: some milliseconds for a query, and no approximation."""
 CONNECTIVITY = 16
+SEARCHED = 256
+"""Nodes that a query keeps in sight; usearch's own 64 lost 24 of 100 revisits among a million random vectors."""
 ONE_THREAD = 100_000
 _HEAD = 64  # bytes of usearch's description of what follows
 _SIZES = 40  # count, connectivity, connectivity of the lowest level, highest level, entry: 5 x uint64
@@ -72,6 +74,7 @@ class VectorIndex:
             raise _damaged("vectors that are not finite")
         graph = _empty_graph(size)
         graph.load(stored.tobytes())
+        graph.expansion_search = SEARCHED  # the file remembers usearch's own
         if len(graph) != count or graph.ndim != size:
             raise _damaged(f"{len(graph)} vectors of {graph.ndim} numbers")
         return cls(vectors, graph)
@@ -103,7 +106,7 @@ def _empty_graph(size: int) -> Any:
         from usearch.index import Index
     except ImportError:
         raise missing_extra("usearch", "places") from None
-    return Index(ndim=size, metric="l2sq", dtype="f32", connectivity=CONNECTIVITY)
+    return Index(ndim=size, metric="l2sq", dtype="f32", connectivity=CONNECTIVITY, expansion_search=SEARCHED)
 
 
 def check_graph(stored: np.ndarray, count: int, size: int) -> np.ndarray:
