@@ -99,6 +99,7 @@ class VoxelKP(Detector):
 
     task = "keypoints"
     stages = ("encoder", "backbone", "head")
+    heads = ("head", "refiner")
 
     def __init__(self, config: VoxelKPConfig | None = None) -> None:
         super().__init__()
