@@ -29,7 +29,8 @@ class CentreLossWeights:
     (2), z, log of the sizes (3), cosine, sine, velocity (2).
 
     ``distance_iou`` weighs a DIoU loss of the boxes and ``overlap`` the L1 loss of predicted overlaps, for heads that
-    predict them.
+    predict them. ``direction``: the share of the headings' loss that tells front from back; the rest is content with
+    either. Where ends look alike, L1 alone has its least at a cosine and sine of 0, which is no heading at all.
     """
 
     heatmap: float = 1.0
@@ -37,6 +38,7 @@ class CentreLossWeights:
     codes: tuple[float, ...] = (1.0,) * 8
     distance_iou: float = 0.0
     overlap: float = 1.0
+    direction: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +208,11 @@ def object_losses(
     ``wanted`` values and ``truth`` boxes (M, 7)."""
     if len(weights.codes) != values.shape[1]:
         raise PerceptionError(f"{len(weights.codes)} weights in codes", f"{values.shape[1]}, one a predicted value")
-    parts = {"box": weights.box * (mean_l1(values, wanted) * values.new_tensor(weights.codes).float()).sum()}
+    error = mean_l1(values, wanted)
+    if weights.direction < 1:
+        axes = mean_l1(values, _either_way(values, wanted))
+        error = weights.direction * error + (1 - weights.direction) * axes
+    parts = {"box": weights.box * (error * values.new_tensor(weights.codes).float()).sum()}
     # Neither loss below teaches headings, and their gradient does not exist where cosine and sine are both 0.
     geometry = torch.cat([values[:, :6], values[:, 6:8].detach()], 1).float()
     boxes = decode(cells, geometry, grid, log_limit)
@@ -215,6 +221,13 @@ def object_losses(
     if weights.distance_iou:
         parts["distance_iou"] = weights.distance_iou * distance_iou(boxes, truth)
     return parts
+
+
+def _either_way(values: Tensor, wanted: Tensor) -> Tensor:
+    """``wanted`` (M, C) with each cosine and sine, columns 6 and 7, or its opposite, whichever ``values`` are nearer."""
+    heading = wanted[:, 6:8]
+    same = (values[:, 6:8].detach().float() * heading).sum(1, keepdim=True) >= 0
+    return torch.cat([wanted[:, :6], torch.where(same, heading, -heading), wanted[:, 8:]], 1)
 
 
 def total_loss(tasks: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -130,7 +130,7 @@ SMALL = CenterPointConfig(
     head_channels=32,
     overlap=True,
     selection=CentreSelection(suppression=(Suppression(0.1, 500, 200),), rectifier=(0.5, 0.5, 0.5)),
-    loss=CentreLossWeights(distance_iou=1.0),
+    loss=CentreLossWeights(distance_iou=1.0, direction=0.2),
 )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from perception.errors import PerceptionError
 from perception.heads.centre_grid import CentreGrid
-from perception.heads.centre_head import CentreHead, CentreLossWeights, CentrePredictions, TaskMaps
+from perception.heads.centre_head import CentreHead, CentreLossWeights, CentrePredictions, TaskMaps, object_losses
 from perception.heads.centre_selection import CentreSelection, Peaks, Suppression, best, gather_peaks, suppress
 from perception.heads.dense_branches import answers_at
 from perception.heads.sparse_branches import SparseBranch
@@ -172,3 +172,24 @@ def test_what_is_learned_is_what_is_found() -> None:
     assert found.boxes.velocity is not None
     both = torch.cat([found.boxes.values, found.boxes.velocity], 1)[order]
     torch.testing.assert_close(both, boxes, atol=0.15, rtol=0)
+
+
+def test_headings_may_be_opposite_where_ends_look_alike() -> None:
+    """Only ``direction`` of the heading's loss is left for a box that points the other way, and it pulls at once."""
+    wanted = torch.tensor([[0.1, 0.2, 0.0, 1.4, 0.5, 0.4, 0.6, 0.8]])
+    truth = torch.tensor([[0.04, 0.08, 0.0, 4.0, 1.6, 1.5, 0.9273]])
+    cells = torch.zeros(1, 2, dtype=torch.int64)
+
+    def box(values: torch.Tensor, direction: float) -> torch.Tensor:
+        weights = CentreLossWeights(box=1.0, direction=direction)
+        return object_losses(cells, values, None, wanted, truth, GRID, weights)["box"]
+
+    opposite = torch.cat([wanted[:, :6], -wanted[:, 6:]], 1)
+    assert float(box(wanted, 0.2)) == 0
+    assert float(box(opposite, 1.0)) == pytest.approx(2.8)
+    assert float(box(opposite, 0.2)) == pytest.approx(0.2 * 2.8)
+    # near no heading at all the plain loss of both ends cancels, this one does not
+    nothing = torch.cat([wanted[:, :6], torch.tensor([[-0.01, -0.01]])], 1).requires_grad_()
+    box(nothing, 0.2).backward()
+    assert nothing.grad is not None
+    assert (nothing.grad[0, 6:] > 0.5).all()
