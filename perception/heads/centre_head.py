@@ -224,7 +224,7 @@ def object_losses(
 
 
 def _either_way(values: Tensor, wanted: Tensor) -> Tensor:
-    """``wanted`` (M, C) with each cosine and sine, columns 6 and 7, or its opposite, whichever ``values`` are nearer."""
+    """``wanted`` (M, C) with each cosine and sine, columns 6 and 7, or its opposite, whichever is nearer."""
     heading = wanted[:, 6:8]
     same = (values[:, 6:8].detach().float() * heading).sum(1, keepdim=True) >= 0
     return torch.cat([wanted[:, :6], torch.where(same, heading, -heading), wanted[:, 8:]], 1)
