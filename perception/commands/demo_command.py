@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from rich.table import Table
 from perception.boxes import Boxes3D
 from perception.commands.inputs import output_folder
 from perception.datasets.sample import Objects
+from perception.demo.flow import flow
+from perception.demo.people import people
+from perception.demo.places import places
+from perception.demo.trees import trees
 from perception.io.clouds import read_points
 from perception.io.detections import detections_to_plain, write_json
 from perception.io.weights import Card
@@ -24,9 +29,10 @@ from perception.results import Detections
 from perception.timing import Stopwatch
 from perception.view.birds_eye import birds_eye
 from perception.view.perspective import perspective
-from perception.view.report import write_report
+from perception.view.report import Chapter, write_report
 
 MODEL = "pointpillars-small"
+CHAPTERS: tuple[Callable[[], Chapter | None], ...] = (people, trees, flow, places)
 SAMPLE = "street_000"
 
 
@@ -40,28 +46,37 @@ def run(options: argparse.Namespace) -> int:
     folder = output_folder(options.out)
     watch = Stopwatch()
     samples = Path(str(files("perception"))) / "samples"
-    console.print(f"1/4  reading the sample scan {SAMPLE}.bin")
+    console.print(f"1/5  reading the sample scan {SAMPLE}.bin")
     with watch.lap("read"):
         cloud = read_points(samples / f"{SAMPLE}.bin")
     truth = _read_truth(samples / f"{SAMPLE}.json")
     console.print(f"     {len(cloud):,} points; a generated street, {len(truth)} labelled objects")
-    console.print(f"2/4  loading {MODEL}")
+    console.print(f"2/5  loading {MODEL}")
     with watch.lap("load model"):
         model, header = load_with_header(MODEL)
-    console.print("3/4  detecting (the first call also prepares the compiled parts)")
+    console.print("3/5  detecting (the first call also prepares the compiled parts)")
     with watch.lap("first call"):
         perceive(model, [cloud])
     found = perceive(model, [cloud], watch)[0]
     assert isinstance(found, Detections)
     found = found.select(found.scores > options.score)
     console.print(_table(found), soft_wrap=False)
-    console.print(f"4/4  drawing into {folder}/", markup=False)
+    console.print("4/5  the other tasks, on scenes made for them")
+    chapters = []
+    for show in CHAPTERS:
+        chapter = show()
+        if chapter is not None:
+            console.print(f"     {chapter.title}: {chapter.text}", markup=False)
+            chapters.append(chapter)
+    console.print(f"5/5  drawing into {folder}/", markup=False)
     birds_eye(cloud, found, truth, path=folder / "birds_eye.png", title="Bundled sample from above")
     perspective(cloud, found, truth, path=folder / "perspective.png", title="Bundled sample")
     facts = {"source": f"{SAMPLE}.bin", "model": MODEL}
     write_json(folder / "detections.json", detections_to_plain(found, cloud, facts))
     card = f"{MODEL}\n{_card_text(header.card)}"
-    report = write_report(folder, cloud, found, truth, timing=watch.seconds, model_card=card, facts=facts)
+    report = write_report(
+        folder, cloud, found, truth, timing=watch.seconds, model_card=card, facts=facts, chapters=chapters
+    )
     frame = sum(seconds for name, seconds in watch.seconds.items() if name not in ("load model", "first call"))
     console.print(f"done: {frame * 1000:.0f} ms a scan on {torch.get_num_threads()} CPU threads; open {report}")
     return 0

@@ -28,10 +28,13 @@ def similarity_matrices(
     distances: Sequence[np.ndarray],
     titles: Sequence[str],
     names: Sequence[str],
-    path: str | Path,
+    path: str | Path | None = None,
     groups: Sequence[int] = (),
-) -> None:
-    """Matrices (N, N) of distances beside each other, dark where clouds are near; ``groups`` start at these rows."""
+) -> Figure:
+    """Matrices (N, N) of distances beside each other, dark where clouds are near; ``groups`` start at these rows.
+
+    Writes a PNG to ``path`` if given.
+    """
     figure = Figure(figsize=(6.2 * len(distances) + 1, 6.8), layout="constrained")
     for number, (matrix, title) in enumerate(zip(distances, titles)):
         axes = figure.add_subplot(1, len(distances), number + 1)
@@ -44,5 +47,7 @@ def similarity_matrices(
         rows = range(len(names)) if len(names) <= 60 else list(groups)
         axes.set_xticks(list(rows), [names[row] for row in rows], rotation=90, fontsize=6)
         axes.set_yticks(list(rows), [names[row] for row in rows], fontsize=6)
-    with write_atomically(path, "wb") as file:
-        figure.savefig(file, format="png", dpi=120)
+    if path is not None:
+        with write_atomically(path, "wb") as file:
+            figure.savefig(file, format="png", dpi=120)
+    return figure

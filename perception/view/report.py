@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from os import PathLike
 from pathlib import Path
@@ -47,6 +48,15 @@ pre { background: var(--card); border: 1px solid var(--line); border-radius: 8px
 """
 
 
+@dataclass(frozen=True, eq=False)
+class Chapter:
+    """A further part of a report: what was found in a line of plain text, and ``pictures`` with their captions."""
+
+    title: str
+    text: str
+    pictures: tuple[tuple[str, Figure], ...] = ()
+
+
 def write_report(
     folder: str | PathLike[str],
     cloud: PointCloud,
@@ -59,12 +69,13 @@ def write_report(
     facts: Mapping[str, object] | None = None,
     theme: str = "dark",
     name: str = "report.html",
+    chapters: Sequence[Chapter] = (),
 ) -> Path:
     """Write ``name`` into ``folder``, which is made if it is missing, and answer its path.
 
     ``timing`` seconds by stage in the order of the stages; ``model_card`` plain text; ``facts`` what else is known of
-    the sample by name. The file holds its pictures (in the ``theme`` "dark" or "light") and needs nothing beside it;
-    its own colours follow the reader's system.
+    the sample by name; ``chapters`` come last. The file holds its pictures (in the ``theme`` "dark" or "light") and
+    needs nothing beside it; its own colours follow the reader's system.
     """
     if Path(name).name != name or not name:
         raise PerceptionError(f"a report named {name!r}", "a file name without a folder", "pass the folder as folder")
@@ -78,6 +89,10 @@ def write_report(
         _section("Timing", _timing(timing)) if timing else "",
         _section("Sample", _facts({**_own_facts(cloud, labels), **(facts or {})})),
         _section("Model", f"<pre>{escape(model_card.strip())}</pre>") if model_card.strip() else "",
+        *(
+            _section(chapter.title, f"<p>{escape(chapter.text)}</p>\n{_pictures(chapter.pictures)}")
+            for chapter in chapters
+        ),
     ]
     number = f"{len(detections)} object{'' if len(detections) == 1 else 's'} in {len(cloud):,} points"
     page = (
@@ -102,7 +117,7 @@ def _section(heading: str, body: str) -> str:
     return f"<h2>{escape(heading)}</h2>\n{body}\n"
 
 
-def _pictures(pictures: list[tuple[str, Figure]]) -> str:
+def _pictures(pictures: Sequence[tuple[str, Figure]]) -> str:
     parts = []
     for caption, figure in pictures:
         buffer = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import torch
 
 from perception import __version__
 from perception.cli import COMMANDS, main
+from perception.demo.flow import flow
+from perception.demo.places import places
+from perception.demo.trees import trees
 from perception.models.catalogue import MODELS
-from perception.models.loading import load
+from perception.models.loading import load, shipped_weights
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,4 +106,18 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert {p.name for p in out.iterdir()} == {"birds_eye.png", "perspective.png", "report.html", "detections.json"}
     for name in ("birds_eye.png", "perspective.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
-    assert "Car" in (out / "report.html").read_text()
+    report = (out / "report.html").read_text()
+    assert "Car" in report
+    for chapter in ("Individual trees", "Scene flow", "Places seen again"):
+        assert f"<h2>{chapter}</h2>" in report
+    assert ("<h2>People and their joints</h2>" in report) == ("voxelkp-small" in shipped_weights())
+    assert report.count("data:image/png") >= 5
+
+
+def test_what_the_demo_shows_is_right() -> None:
+    """The scenes are made, so that the demo's claims can be held against them."""
+    assert "19 trees found of 19" in trees().text
+    text = flow().text
+    assert float(text.split("move are ")[1].split(" cm")[0]) < 5
+    found, of = map(int, re.match(r"(\d+) of (\d+) scans", places().text).groups())  # type: ignore[union-attr]
+    assert (of, found >= 8) == (16, True)

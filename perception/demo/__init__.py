@@ -1,0 +1,1 @@
+"""What `perception demo` shows: one chapter a task, on generated scenes that nothing was trained on."""
