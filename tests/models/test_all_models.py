@@ -29,6 +29,7 @@ SMALL_RANGE = {
     "second": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
     "pointpillars": {"point_range": (0.0, -10.24, -3.0, 20.48, 10.24, 1.0)},
     "pointpillars-small": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
+    "pointpillars-small-round": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
     "centerpoint-small": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
     "voxel-rcnn-car": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
     "voxel-rcnn": {"point_range": (0.0, -8.0, -3.0, 16.0, 8.0, 1.0)},
