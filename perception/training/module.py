@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from perception.config import to_plain
-from perception.errors import PerceptionError
+from perception.errors import PerceptionError, nearest
 from perception.training.averaging import WeightAverage
 from perception.training.data import Augmented, Batch, EpochBatches, training_loader, validation_loader
 from perception.training.randomness import random_state, restore_random_state
@@ -20,6 +21,20 @@ from perception.training.settings import Experiment
 from perception.training.targets import Targets
 
 _EVERYWHERE = (-math.inf, -math.inf, -math.inf, math.inf, math.inf, math.inf)
+
+
+def frozen_parts(model: nn.Module, names: Sequence[str]) -> list[nn.Module]:
+    """The modules of these names, whose weights no longer learn."""
+    known, found = dict(model.named_modules()), []
+    for name in names:
+        if not name or name not in known:
+            raise PerceptionError(
+                f"training.frozen names {name!r}", "a part of the model", nearest(name, [key for key in known if key])
+            )
+        found.append(known[name].requires_grad_(False).eval())
+    if names and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise PerceptionError(f"training.frozen = {', '.join(names)} leaves nothing to learn", "parts, not all of them")
+    return found
 
 
 class DetectionTraining(lightning.LightningModule):
@@ -40,9 +55,17 @@ class DetectionTraining(lightning.LightningModule):
             experiment.minimum_points,
             bool(model.velocity),
         )
+        self.frozen = frozen_parts(model, experiment.training.frozen)
         self.average: WeightAverage | None = None
         self.batches_done = 0
         self._random: dict[str, Any] | None = None
+
+    def train(self, mode: bool = True) -> DetectionTraining:
+        """As ever, but for the parts that keep their statistics."""
+        super().train(mode)
+        for part in self.frozen:
+            part.eval()
+        return self
 
     @property
     def stream(self) -> EpochBatches:

@@ -49,6 +49,7 @@ class TrainingConfig:
     ``batch_size`` is that of one process. ``momentum``: Adam's beta1 before and after, and at the peak of, the
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
+    ``frozen``: parts of the model, by the names of its modules, that keep their weights and statistics.
     ``average``: decay of the moving average of the weights that is validated and saved, None for the weights of the
     last step. ``checkpoint_steps`` None: only every ``checkpoint_minutes``. ``validate_every`` and ``picture_every``
     count epochs, 0 for never.
@@ -80,6 +81,7 @@ class TrainingConfig:
     checkpoint_steps: int | None = None
     validate_every: int = 1
     picture_every: int = 0
+    frozen: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):

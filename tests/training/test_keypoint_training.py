@@ -112,6 +112,34 @@ def test_a_run_learns_the_joints_of_two_scenes(
     assert (tmp_path / "people.json").is_file()
 
 
+def test_frozen_parts_keep_weights_and_statistics(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "Pool", lambda entries, where: Crowd())
+    settings["training"] |= {"epochs": 2, "frozen": ["backbone", "head"]}
+    experiment = check_experiment(settings, "test")
+    before = {name: value.clone() for name, value in fit.build(experiment).model.state_dict().items()}
+    outcome = fit.train(experiment, tmp_path / "run")
+    assert outcome.weights is not None
+    after = load(outcome.weights).state_dict()
+    for name, value in before.items():
+        kept = name.startswith(("backbone", "head"))
+        assert torch.equal(value, after[name]) == kept, name
+
+
+@pytest.mark.parametrize(("frozen", "message"), [("bakbone", "backbone"), ("", "a part of the model")])
+def test_frozen_parts_that_are_none(settings: dict[str, Any], frozen: str, message: str) -> None:
+    settings["training"] |= {"frozen": [frozen]}
+    with pytest.raises(PerceptionError, match=message):
+        fit.build(check_experiment(settings, "test"))
+
+
+def test_nothing_left_to_learn(settings: dict[str, Any]) -> None:
+    settings["training"] |= {"frozen": ["backbone", "head", "refiner"]}
+    with pytest.raises(PerceptionError, match="nothing to learn"):
+        fit.build(check_experiment(settings, "test"))
+
+
 def targets(batch: Any) -> tuple[list[torch.Tensor], list[torch.Tensor], list[Any]]:
     rows = torch.tensor([0, 1, 3])
     boxes = [objects.boxes.values[rows] for objects in batch.objects]
