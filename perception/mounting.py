@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,7 @@ REACH = 25.0
 """Metres around the sensor in which the ground counts: further off a slope would tell a height that is not there."""
 NEAR_GROUND = 0.2
 FEWEST = 200
+Found = TypeVar("Found", Detections, Skeletons)
 TOLERANCE = 0.4
 """Metres: kerbs, slopes and ordinary mounts differ by so much, and models are trained to bear it."""
 
@@ -29,6 +31,10 @@ class Mounting:
     def cloud(self, cloud: PointCloud) -> PointCloud:
         """The cloud as the model knows it."""
         return cloud if not self.lift else cloud.with_xyz(cloud.xyz + np.array([0, 0, self.lift], np.float32))
+
+    def results(self, found: Found) -> Found:
+        """Boxes or people found in such a cloud, where they are in the given one."""
+        return self.skeletons(found) if isinstance(found, Skeletons) else self.detections(found)
 
     def detections(self, found: Detections) -> Detections:
         """Boxes found in such a cloud, where they are in the given one."""
@@ -63,7 +69,11 @@ def ground_level(cloud: PointCloud) -> float | None:
 
 def mounting_of(cloud: PointCloud, model: Detector, tolerance: float = TOLERANCE) -> Mounting:
     """What takes the cloud to the model's height; nothing where the ground is within ``tolerance`` of it, or unseen."""
-    level = ground_level(cloud)
+    return lifted(ground_level(cloud), model, tolerance)
+
+
+def lifted(level: float | None, model: Detector, tolerance: float = TOLERANCE) -> Mounting:
+    """``mounting_of`` a cloud whose ground lies at ``level``."""
     if level is None or abs(model.ground_height - level) <= tolerance:
         return AS_IT_IS
     return Mounting(model.ground_height - level)

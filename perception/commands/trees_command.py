@@ -10,8 +10,9 @@ from rich.console import Console
 from perception.commands.scan_jobs import device_of
 from perception.commands.trees_inputs import forest_files, forest_system, out_files
 from perception.commands.trees_job import TreesJob
-from perception.errors import PerceptionError
+from perception.errors import PerceptionError, nearest
 from perception.io.tree_tables import check_table_name
+from perception.models.catalogue import MODELS
 from perception.models.loading import load
 from perception.trees.classical import METHODS
 from perception.trees.forest.settings import ForestSettings, Method, check_method, default_voxel
@@ -63,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
-    method: Method = options.method if options.method in METHODS else load(options.method, device_of(options.device))
+    method = _method(options)
     check_method(method)
     settings = ForestSettings(
         tile=options.tile,
@@ -97,3 +98,15 @@ def run(options: argparse.Namespace) -> int:
     for line in job.run(headers, options.out):
         console.print(line, markup=False)
     return 0
+
+
+def _method(options: argparse.Namespace) -> Method:
+    """A classical method by its name, or a model: of the package, or a weights file."""
+    name: str = options.method
+    if name in METHODS:
+        return name
+    known = [*METHODS, *(model for model, entry in MODELS.items() if entry.task == "trees")]
+    path = Path(name)
+    if not path.suffix and len(path.parts) == 1 and not path.exists() and name not in MODELS:
+        raise PerceptionError(f"no method {name!r} of finding trees", "a weights file or a name", nearest(name, known))
+    return load(name, device_of(options.device))

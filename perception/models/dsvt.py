@@ -39,7 +39,8 @@ WAYMO_SELECTION = CentreSelection(
 class DSVTConfig:
     """Defaults are those of Waymo with pillars; intensities and elongations there have been through tanh.
 
-    ``position_of``: as ``DSVTBackbone`` describes.
+    ``position_of``: as ``DSVTBackbone`` describes. ``pruned``: the share of sets that every layer leaves out in use,
+    those with the weakest activations; 0 for the published model.
     """
 
     classes: tuple[str, ...] = ("Vehicle", "Pedestrian", "Cyclist")
@@ -52,6 +53,7 @@ class DSVTConfig:
     feedforward: int = 384
     stages: tuple[DSVTStage, ...] = (DSVTStage(),)
     position_of: PositionOf = "layer"
+    pruned: float = 0.0
     layers: tuple[int, ...] = (1, 2, 2)
     strides: tuple[int, ...] = (1, 2, 2)
     filters: tuple[int, ...] = (128, 128, 256)
@@ -86,6 +88,7 @@ class DSVTNuScenesConfig:
     feedforward: int = 256
     stages: tuple[DSVTStage, ...] = (DSVTStage(4, 90, (1, 30, 30), (1, 30, 30), (0, 15, 15)),)
     position_of: PositionOf = "layer"
+    pruned: float = 0.0
     layers: tuple[int, ...] = (1, 2, 2)
     strides: tuple[int, ...] = (1, 2, 2)
     filters: tuple[int, ...] = (128, 128, 256)
@@ -106,7 +109,12 @@ class SetDetector(Detector):
         self.config = config
         self.encoder = DynamicVoxelEncoder(3 + len(config.point_fields), (config.channels, config.channels), self.grid)
         self.backbone = DSVTBackbone(
-            config.channels, config.stages, config.attention_heads, config.feedforward, config.position_of
+            config.channels,
+            config.stages,
+            config.attention_heads,
+            config.feedforward,
+            config.position_of,
+            config.pruned,
         )
         self.scatter = FlattenHeight()
         depth = self.grid.shape[0]

@@ -36,6 +36,7 @@ from perception.training.place_batch import PlacePairsDrawn, PlacePool
 from perception.training.place_module import PlaceTraining
 from perception.training.provenance import describe_frames
 from perception.training.settings import Experiment, model_settings
+from perception.training.sparsity import TwoOfFour
 from perception.training.tree_module import TreeTraining
 from perception.training.warm_start import warm_start
 
@@ -125,7 +126,9 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, command: s
     training = experiment.training
     saver = SaveState(folder, training.checkpoint_minutes, training.checkpoint_steps)
     averaging = [Averaging(training.average)] if training.average is not None else []
-    callbacks: list[Any] = [*averaging, saver, SaveWeights(folder, card)]  # states hold the average of their own step
+    sparsity = [TwoOfFour(training.two_of_four)] if training.two_of_four is not None else []
+    # States hold the average, and the weights behind the sparse ones, of their own step.
+    callbacks: list[Any] = [*averaging, *sparsity, saver, SaveWeights(folder, card)]
     if training.picture_every:
         callbacks.append(Pictures(folder, module.validation_data or Augmented(pool), training.picture_every))
     callbacks.append(RichProgressBar() if sys.stderr.isatty() else PlainProgress())

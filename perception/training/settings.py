@@ -50,6 +50,7 @@ class TrainingConfig:
     learning rate, which rises for ``pct_start`` of all steps from ``learning_rate / div_factor``. ``decay_norms``:
     weight decay on normalisation layers and biases too. ``threads`` of torch, None for its own choice.
     ``frozen``: parts of the model, by the names of its modules, that keep their weights and statistics.
+    ``two_of_four``: learn 2:4 sparse weights; the value is SR-STE's lambda (published: 0.0002), None for dense ones.
     ``average``: decay of the moving average of the weights that is validated and saved, None for the weights of the
     last step. ``checkpoint_steps`` None: only every ``checkpoint_minutes``. ``validate_every`` and ``picture_every``
     count epochs, 0 for never.
@@ -82,6 +83,7 @@ class TrainingConfig:
     validate_every: int = 1
     picture_every: int = 0
     frozen: tuple[str, ...] = ()
+    two_of_four: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):
@@ -96,6 +98,11 @@ class TrainingConfig:
                 raise PerceptionError(f"training.{name} = {getattr(self, name)}", "0 or more", f"correct {name}")
         if self.average is not None and not 0 <= self.average < 1:
             raise PerceptionError(f"training.average = {self.average}", "a decay from 0 to below 1, for example 0.999")
+        if self.two_of_four is not None and (self.two_of_four < 0 or self.average is not None):
+            raise PerceptionError(
+                f"training.two_of_four = {self.two_of_four} with average = {self.average}",
+                "a weight from 0, for example 0.0002, and no average: averages of sparse weights are dense",
+            )
         if not 0 < self.pct_start < 1 or self.div_factor < 1 or self.learning_rate <= 0:
             raise PerceptionError(
                 f"learning_rate {self.learning_rate}, pct_start {self.pct_start}, div_factor {self.div_factor}",

@@ -242,3 +242,12 @@ def test_files_of_different_reference_systems_are_refused(tmp_path: Path, capsys
         assert trees(tmp_path / "a.las", tmp_path / f"{other}.las", "--out", tmp_path / "out") == 1
         assert "files of one reference system" in capsys.readouterr().err
     assert trees(tmp_path / "a.las", tmp_path / "c.las", "--crs", "EPSG:25832", "--out", tmp_path / "out") == 0
+
+
+def test_a_method_that_is_none_names_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "plot.las").write_bytes(b"LASF")
+    assert main(["trees", str(tmp_path / "plot.las"), "--out", str(tmp_path / "o.las"), "--method", "stemz"]) == 1
+    told = capsys.readouterr().err
+    assert "'stemz'" in told
+    assert "stems" in told
+    assert "voxelnext" not in told

@@ -18,8 +18,9 @@ from perception_ros.conversion.placement import Placement, header
 from perception_ros.core.frames import FrameTree
 from perception_ros.core.settings import FOLDER, Settings, parameters_of
 from perception_ros.core.shared_voxels import VoxelCache, voxel_groups
+from perception_ros.tasks.box_task import random_cloud
 from perception_ros.tasks.catalogue import TASKS, make_task
-from perception_ros.tasks.detection import DetectionTask, random_cloud
+from perception_ros.tasks.detection import DetectionTask
 from perception_ros.tasks.keypoints import joints_cloud
 from perception_ros.tasks.runner import Runner, Target
 from perception_ros.tasks.task import Scan, cloud_options
@@ -210,6 +211,28 @@ def test_heads_that_voxelise_alike_share_voxels(detection: DetectionTask, sample
     assert runner.tasks == (detection, twin)
     other.model.config = replace(other.model.config, voxel_size=(0.4, 0.4, 4.0))
     assert voxel_groups([detection.model, other.model]) == [0, 1]
+
+
+@pytest.mark.parametrize("lower", [0.0, 0.2, 1.2])
+def test_another_mount_does_not_blind_the_model(sample: PointCloud, lower: float) -> None:
+    """The ground of the first clouds tells where the sensor is; heads that are lifted alike still share voxels."""
+    moved = sample.with_xyz(sample.xyz + np.array([0, 0, lower], np.float32))
+    still, task = DetectionTask(Settings("detection", {"height": "keep"})), DetectionTask(Settings("detection"))
+    there = still.process(Scan(sample, STAMP, None), VoxelCache()).result
+    cache = VoxelCache()
+    twin = DetectionTask(Settings("detection"))
+    for number in range(5):
+        here = task.process(Scan(moved, STAMP + number, None), cache if number == 0 else VoxelCache()).result
+    assert len(task.levels) == 3
+    twin.process(Scan(moved, STAMP, None), cache)
+    assert cache.made == 1
+    lifted = float(task.facts["clouds moved up, metres"])
+    assert (lifted != 0) == (lower > 1)
+    if lower != 0.2:
+        good = there.scores > 0.3
+        best = torch.cdist(here.boxes.centre, there.boxes.centre[good] + torch.tensor([0, 0, lower])).amin(0)
+        assert (best < 0.3).all()
+    assert len(here)
 
 
 def test_different_kinds_of_models_share_where_they_agree() -> None:

@@ -67,6 +67,10 @@ def _sets(model: Any, candidates: int | None) -> Graphs:
     (stage,) = model.config.stages if len(model.config.stages) == 1 else (None,)
     if stage is None:
         raise PerceptionError("backbone: attention pooling between stages has no exported form", "one stage (pillars)")
+    if model.config.pruned:
+        raise PerceptionError(
+            f"backbone: pruned = {model.config.pruned}, which has no exported form", "pruned = 0", "export it unpruned"
+        )
     windows, shifts = (stage.window, stage.shifted_window), ((0, 0, 0), stage.shift)
     rules = tuple(
         SetRule(str(i), stage.set_size, window, shift) for i, (window, shift) in enumerate(zip(windows, shifts))

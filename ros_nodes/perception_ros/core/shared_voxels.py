@@ -18,23 +18,26 @@ SETTINGS = ("point_fields", "point_range", "voxel_size", "max_points", "max_voxe
 
 
 class VoxelCache:
-    """The voxels of one cloud by the group of models that they are for; ``made`` counts how often it was voxelised."""
+    """The voxels of one cloud by the group of models that they are for and by how far the cloud was lifted for them;
+    ``made`` counts how often it was voxelised."""
 
     def __init__(self) -> None:
-        self._voxels: dict[int, Any] = {}
+        self._voxels: dict[tuple[int, float], Any] = {}
         self.made = 0
 
-    def voxels(self, model: Model, group: int, cloud: PointCloud) -> Any:
-        if group not in self._voxels:
-            self._voxels[group] = model.voxelise(model.points([cloud]))
+    def voxels(self, model: Model, group: int, cloud: PointCloud, lift: float = 0.0) -> Any:
+        if (group, lift) not in self._voxels:
+            self._voxels[group, lift] = model.voxelise(model.points([cloud]))
             self.made += 1
-        return self._voxels[group]
+        return self._voxels[group, lift]
 
 
 @torch.inference_mode()
-def perceive_shared(model: Model, group: int, cloud: PointCloud, cache: VoxelCache) -> tuple[Any, Any]:
+def perceive_shared(
+    model: Model, group: int, cloud: PointCloud, cache: VoxelCache, lift: float = 0.0
+) -> tuple[Any, Any]:
     """The result of one cloud, as ``perception.perceive`` has it, and the voxels that it was found in."""
-    voxels = cache.voxels(model, group, cloud)
+    voxels = cache.voxels(model, group, cloud, lift)
     return model.results(model(voxels))[0], voxels
 
 

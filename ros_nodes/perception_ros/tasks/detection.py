@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from perception.errors import PerceptionError
 from perception.models.detector import Detector
 from perception.models.loading import load
-from perception.points import PointCloud
 from perception.results import Detections
 from perception_ros.conversion.boxes_out import DETECTIONS, detections_message
 from perception_ros.conversion.markers_out import MARKERS, box_markers
@@ -19,17 +15,17 @@ from perception_ros.conversion.messages import Messages
 from perception_ros.conversion.placement import Placement
 from perception_ros.core.motion import Motion
 from perception_ros.core.settings import Settings
-from perception_ros.core.shared_voxels import VoxelCache, clipped_of, perceive_shared
+from perception_ros.core.shared_voxels import VoxelCache
 from perception_ros.core.sweeps import TIME, SweepRing
-from perception_ros.tasks.task import Answer, Output, Scan, Task
+from perception_ros.tasks.box_task import BoxTask
+from perception_ros.tasks.task import Answer, Output, Scan
 
 
-class DetectionTask(Task):
+class DetectionTask(BoxTask):
     """A detector; with ``sweeps`` above 1, or for a model that reads ``time``, past sweeps come along."""
 
     name = "detection"
     outputs = (Output("detections", DETECTIONS, optional=True), Output("markers", MARKERS))
-    model: Detector
 
     def __init__(self, settings: Settings, motion: Motion | None = None) -> None:
         super().__init__(settings, motion)
@@ -46,20 +42,12 @@ class DetectionTask(Task):
             SweepRing(settings["sweeps"], self.motion, settings["sweeps_age"], settings["near"]) if several else None
         )
 
-    def warm(self) -> None:
-        for points in (0, 2000):
-            perceive_shared(self.model, 0, random_cloud(self.model, points), VoxelCache())
-
     def process(self, scan: Scan, cache: VoxelCache) -> Answer:
-        cloud, group = scan.cloud, self.group
+        cloud = scan.cloud
         if self.ring is not None:
             cloud, cache = self.ring.push(cloud, scan.stamp), VoxelCache()  # no other head sees this cloud
             self.facts["sweeps without motion"] = str(self.ring.unplaced)
-        found, voxels = perceive_shared(self.model, group, cloud, cache)
-        self.facts["points clipped by voxel caps"] = str(clipped_of(voxels))
-        found = found.cpu()
-        limit = self.settings["score_threshold"]
-        return Answer(scan, found.select(found.scores > limit) if limit > 0 else found)
+        return Answer(scan, self.seen(cloud, cache))
 
     def build(
         self, messages: Messages, answer: Answer, placement: Placement, topics: Collection[str]
@@ -77,13 +65,3 @@ class DetectionTask(Task):
         super().reset()
         if self.ring is not None:
             self.ring.reset()
-
-
-def random_cloud(model: Any, points: int) -> PointCloud:
-    """Points all over a model's range, with the fields that it reads."""
-    low, high = np.array(model.config.point_range, np.float32).reshape(2, 3)
-    generator = np.random.default_rng(0)
-    xyz = low + (high - low) * generator.random((points, 3), dtype=np.float32)
-    cloud = PointCloud(xyz)
-    names = getattr(model.config, "point_fields", ())
-    return replace(cloud, fields={name: np.zeros(points, np.float32) for name in names})

@@ -9,6 +9,7 @@ import numpy as np
 
 from perception.errors import PerceptionError
 from perception.models.loading import load
+from perception.models.voxelkp import VoxelKP
 from perception.points import PointCloud
 from perception.results import Skeletons
 from perception_ros.conversion.cloud_out import cloud_message
@@ -17,12 +18,12 @@ from perception_ros.conversion.messages import Messages
 from perception_ros.conversion.placement import Placement
 from perception_ros.core.motion import Motion
 from perception_ros.core.settings import Settings
-from perception_ros.core.shared_voxels import VoxelCache, clipped_of, perceive_shared
-from perception_ros.tasks.detection import random_cloud
-from perception_ros.tasks.task import Answer, Output, Scan, Task
+from perception_ros.core.shared_voxels import VoxelCache
+from perception_ros.tasks.box_task import BoxTask
+from perception_ros.tasks.task import Answer, Output, Scan
 
 
-class KeypointTask(Task):
+class KeypointTask(BoxTask):
     """A model of skeletons. Joints also go out as a cloud: x y z, visibility, score, joint and person."""
 
     name = "keypoints"
@@ -30,24 +31,15 @@ class KeypointTask(Task):
 
     def __init__(self, settings: Settings, motion: Motion | None = None) -> None:
         super().__init__(settings, motion)
-        self.model = load(settings["model"], self.device)
-        if self.model.task != "keypoints":
+        model = load(settings["model"], self.device)
+        if not isinstance(model, VoxelKP):
             raise PerceptionError(
-                f"{settings['model']} is a model for {self.model.task}", "a model of keypoints", "`perception models`"
+                f"{settings['model']} is a model for {model.task}", "a model of keypoints", "`perception models`"
             )
-
-    def warm(self) -> None:
-        assert self.model is not None
-        for points in (0, 2000):
-            perceive_shared(self.model, 0, random_cloud(self.model, points), VoxelCache())
+        self.model = model
 
     def process(self, scan: Scan, cache: VoxelCache) -> Answer:
-        assert self.model is not None
-        found, voxels = perceive_shared(self.model, self.group, scan.cloud, cache)
-        self.facts["points clipped by voxel caps"] = str(clipped_of(voxels))
-        found = found.cpu()
-        limit = self.settings["score_threshold"]
-        return Answer(scan, found.select(found.scores > limit) if limit > 0 else found)
+        return Answer(scan, self.seen(scan.cloud, cache))
 
     def build(
         self, messages: Messages, answer: Answer, placement: Placement, topics: Collection[str]
