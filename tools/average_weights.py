@@ -1,6 +1,7 @@
-"""Average the weights of several runs of one model into one file (model soups).
+r"""Average the weights of several runs of one model into one file (model soups).
 
-python tools/average_weights.py runs/a/final.safetensors runs/b/final.safetensors --statistics street: --out soup.safetensors
+python tools/average_weights.py runs/a/final.safetensors runs/b/final.safetensors --statistics street: \
+    --out soup.safetensors
 python tools/average_weights.py runs/*/final.safetensors --statistics kitti:data/kitti --greedy kitti:data/kitti \
     --split val --out soup.safetensors
 """

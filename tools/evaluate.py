@@ -22,6 +22,10 @@ def main() -> int:
     options = _options()
     try:
         model, header = load_with_header(options.weights, options.device)
+        if options.semi_structured:
+            from perception.export.semi_structured import to_semi_structured
+
+            to_semi_structured(model)
         given = {"split": options.split, "version": options.version, "infos": options.infos}
         given["keypoints"] = model.task == "keypoints" or None
         names = [text.partition(":")[0] for text in options.data]
@@ -78,6 +82,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="folder for evaluation.json")
     parser.add_argument("--results", type=Path, help="where to write the results as the benchmark takes them")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument(
+        "--semi-structured", action="store_true", help="2:4 sparse layers as torch's semi-structured tensors; cuda"
+    )
     return parser.parse_args()
 
 

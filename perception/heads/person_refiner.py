@@ -32,9 +32,10 @@ class RefinerConfig:
     """Of each person ``points`` are looked at, drawn evenly from those within ``radius`` metres on the ground plan and
     ``reach`` above and below the centre; ``widths`` of the layers before and after each point has seen the maximum.
 
-    In use people are looked at in ``rounds``, each about the centre that the one before found, and those stay whose
-    geometric mean of both scores is above ``score_threshold``. In training centres are moved by ``noise`` metres (one
-    sigma), and up to ``negatives`` peaks a sample where nobody stands teach what is no person.
+    In use people are looked at in ``rounds``, each about the centre that the one before found; those stay whose
+    geometric mean of both scores is above ``score_threshold`` and who are ``apart`` metres from everyone better. In
+    training centres are moved by ``noise`` metres (one sigma), and up to ``negatives`` peaks a sample where nobody
+    stands teach what is no person.
     """
 
     points: int = 128
@@ -42,7 +43,8 @@ class RefinerConfig:
     reach: float = 1.3
     widths: tuple[tuple[int, ...], tuple[int, ...]] = ((64, 96), (192, 256))
     rounds: int = 2
-    score_threshold: float = 0.3
+    score_threshold: float = 0.7
+    apart: float = 0.4
     noise: float = 0.12
     negatives: int = 16
 
@@ -133,13 +135,15 @@ class PersonRefiner(nn.Module):
         """Rows (M, K) of the points of each person and how many there were (M,); few are repeated, many thinned out."""
         wanted = self.settings.points
         steps = torch.arange(wanted, device=centre.device)
+        near = self._near(scan, centre)
+        xyz, owner = scan.xyz[near], scan.sample[near]
         rows, counts = [], []
         for part in range(0, len(centre), CHUNK):
-            away = (scan.xyz[None] - centre[part : part + CHUNK, None]).abs()
+            away = (xyz[None] - centre[part : part + CHUNK, None]).abs()
             inside = (away[..., :2] < self.settings.radius).all(2) & (away[..., 2] < self.settings.reach)
-            inside &= scan.sample[None] == sample[part : part + CHUNK, None]
+            inside &= owner[None] == sample[part : part + CHUNK, None]
             count = inside.sum(1)
-            found = inside.nonzero()[:, 1]
+            found = near[inside.nonzero()[:, 1]]
             start = count.cumsum(0) - count
             place = torch.where(
                 count[:, None] > wanted, steps * count[:, None] // wanted, steps % count[:, None].clamp(min=1)
@@ -150,6 +154,22 @@ class PersonRefiner(nn.Module):
         if not rows:
             return steps.new_zeros((0, wanted)), steps.new_zeros(0)
         return torch.cat(rows), torch.cat(counts)
+
+    def _near(self, scan: ScanPoints, centre: Tensor) -> Tensor:
+        """Rows of the points that share a cell of twice the radius, or the next one, with anybody in any sample."""
+        if not len(centre) or not len(scan.xyz):
+            return scan.sample.new_zeros(0)
+        low = torch.minimum(scan.xyz[:, :2].amin(0), centre[:, :2].amin(0))
+        cells, places = (
+            torch.div(xy - low, 2 * self.settings.radius, rounding_mode="floor").long() + 1
+            for xy in (scan.xyz[:, :2], centre[:, :2])
+        )
+        shape = torch.maximum(cells.amax(0), places.amax(0)) + 2
+        taken = torch.zeros(shape.tolist(), dtype=torch.bool, device=centre.device)
+        for x in (-1, 0, 1):
+            for y in (-1, 0, 1):
+                taken[places[:, 0] + x, places[:, 1] + y] = True
+        return taken[cells[:, 0], cells[:, 1]].nonzero()[:, 0]
 
     def refine(self, scan: ScanPoints, centre: Tensor, sample: Tensor) -> Refined:
         """People as they are seen about ``centre`` (M, 3) after some rounds of looking."""

@@ -13,6 +13,7 @@ from perception.backbones.voxel_encoders import MeanEncoder
 from perception.boxes import Boxes3D
 from perception.config import config
 from perception.errors import PerceptionError
+from perception.geometry import circle_nms
 from perception.heads.centre_grid import CentreGrid
 from perception.heads.centre_selection import CentreSelection, Suppression
 from perception.heads.keypoint_head import KeypointHead, KeypointLossWeights, KeypointPredictions
@@ -191,5 +192,7 @@ class VoxelKP(Detector):
             keypoints=seen.joints,
             visibility=(seen.visibility / SEEN).clamp(0, 1),
         )
-        kept = scores.argsort(descending=True, stable=True)
-        return better.select(kept[scores[kept] > self.refiner.settings.score_threshold])
+        settings = self.refiner.settings
+        kept = (scores > settings.score_threshold).nonzero()[:, 0]
+        alone = circle_nms(seen.boxes[kept], scores[kept], settings.apart)
+        return better.select(kept[alone])

@@ -1,4 +1,4 @@
-"""2:4 sparsity learned in training by SR-STE, the sparse-refined straight-through estimator (Zhou et al., ICLR 2021)."""
+"""2:4 sparsity learned in training: SR-STE, the sparse-refined straight-through estimator (Zhou et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class TwoOfFour(Callback):
                 "one at least",
                 "leave out training.two_of_four",
             )
-        self._weights = {f"{name}.weight": layer.weight for name, layer in layers}
+        self._weights = {f"{name}.weight": layer.get_parameter("weight") for name, layer in layers}
         restored = self._restored or {}
         self._dense = {key: restored.get(key, weight).to(weight).clone() for key, weight in self._weights.items()}
         self._restored = None

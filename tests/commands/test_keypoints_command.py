@@ -23,7 +23,7 @@ def people_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     entry = MODELS["voxelkp-small"]
     rule = CentreSelection(score_threshold=0.0, peaks=6)
-    look = replace(entry.defaults.refiner, score_threshold=0.0)
+    look = replace(entry.defaults.refiner, score_threshold=0.0, apart=0.0)
     config = replace(entry.defaults, point_range=(0.0, -8.0, -3.0, 16.0, 8.0, 3.0), selection=rule, refiner=look)
     path = tmp_path_factory.mktemp("weights") / "people.safetensors"
     save_weights(path, "voxelkp-small", entry.make(config), Card(trained_on="nothing", licence="Apache-2.0"))

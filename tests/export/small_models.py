@@ -26,6 +26,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "centerpoint-nuscenes-pillars": NUSCENES | {"up_strides": (0.5, 1)},
     "centerpoint-waymo-plain": WAYMO,
     "centerpoint-waymo-pillars": {**WAYMO, "point_range": (0.0, -10.24, -2.0, 20.48, 10.24, 4.0)},
+    "centerpoint-small": {**KITTI, **NARROW_MAP},
     "focals-centerpoint": NUSCENES,
     "focals-centerpoint-waymo": WAYMO,
     "dsvt-pillar": {

@@ -98,7 +98,8 @@ def test_exporting_leaves_the_model_as_it_was() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["voxelnext", "transfusion-lidar", "voxel-rcnn-car", "dsvt-voxel", "dsvt-pillar-nuscenes"]
+    "name",
+    ["voxelnext", "transfusion-lidar", "voxel-rcnn-car", "pv-rcnn", "dsvt-voxel", "dsvt-pillar-nuscenes", "voxelkp"],
 )
 def test_models_without_a_form_name_the_part(name: str) -> None:
     chosen = MODELS[name]

@@ -41,7 +41,7 @@ assert not any(name.split(".")[0] == "perception" for name in sys.modules)
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="AOTInductor needs a C++ compiler")
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["pointpillars-small", "second"])
+@pytest.mark.parametrize("name", ["pointpillars-small", "second", "centerpoint-small"])
 def test_a_package_runs_without_this_library(name: str, tmp_path: Path) -> None:
     model, header = build(name)
     manifest = export_model(model, header, tmp_path / "out", Order(target="aoti", clouds=clouds()))

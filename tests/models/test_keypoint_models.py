@@ -37,6 +37,8 @@ def build(name: str, origin: str = "lowest in sample", **changes: object) -> Vox
     defaults = MODELS[name].defaults
     selection = replace(defaults.selection, score_threshold=0.05, centre_range=None)
     changes = {"point_range": RANGE, **NARROW, "origin": origin, "selection": selection, **changes}
+    if defaults.refiner is not None:  # random weights are sure of nobody
+        changes["refiner"] = replace(defaults.refiner, score_threshold=0.0, apart=0.0)
     model = MODELS[name].make(replace(defaults, **changes)).eval()
     assert isinstance(model, VoxelKP)
     randomise(model)

@@ -122,9 +122,7 @@ def average(monkeypatch: pytest.MonkeyPatch) -> Any:
     return runpy.run_path(str(tools / "average_weights.py"))["main"]
 
 
-def test_the_tool_writes_a_card_of_all_runs(
-    tmp_path: Path, average: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_tool_writes_a_card_of_all_runs(tmp_path: Path, average: Any, capsys: pytest.CaptureFixture[str]) -> None:
     paths = write(tmp_path, [make(0), make(1)], ["street seed 1: 4 scenes", "kitti 000001; street seed 1: 4 scenes"])
     out = tmp_path / "soup.safetensors"
     given = [*map(str, paths), "--statistics", "street:", "--frames", "3", "--out", str(out)]

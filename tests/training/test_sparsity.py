@@ -24,7 +24,9 @@ def test_the_two_largest_of_four_inputs_stay(shape: tuple[int, ...]) -> None:
     weight = torch.randn(shape)
     mask = two_of_four(weight)
     for out, group in itertools.product(range(shape[0]), range(shape[1] // 4)):
-        four = weight[out, 4 * group : 4 * group + 4].flatten(1) if len(shape) > 2 else weight[out].view(-1, 4, 1)[group]
+        four = (
+            weight[out, 4 * group : 4 * group + 4].flatten(1) if len(shape) > 2 else weight[out].view(-1, 4, 1)[group]
+        )
         kept = mask[out, 4 * group : 4 * group + 4].reshape(4, -1)
         for column in range(four.shape[1]):
             largest = four[:, column].abs().argsort(descending=True)[:2]
