@@ -23,7 +23,7 @@ from perception.datasets.places.augment import PlaceAugmentation
 from perception.datasets.trees.augment import TreeAugmentation
 from perception.errors import PerceptionError
 from perception.io.files import write_atomically
-from perception.io.weights import Card
+from perception.io.weights import Card, read_tensors
 from perception.models.catalogue import entry
 from perception.training.averaging import Averaging
 from perception.training.callbacks import FINAL, STATE, Pictures, PlainProgress, SaveState, SaveWeights, load_state
@@ -122,7 +122,7 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, command: s
         with write_atomically(folder / "experiment.yaml", "w") as file:
             yaml.safe_dump(to_plain(experiment), file, sort_keys=False)
     pool: Any = module.train_data.samples
-    card = Card(describe_frames(pool.frames()), licence="that of the training data", command=command)
+    card = _card(experiment, describe_frames(pool.frames()), command)
     training = experiment.training
     saver = SaveState(folder, training.checkpoint_minutes, training.checkpoint_steps)
     averaging = [Averaging(training.average)] if training.average is not None else []
@@ -137,6 +137,20 @@ def train(experiment: Experiment, folder: Path, resume: bool = False, command: s
             warnings.filterwarnings("ignore", text)
         _trainer(module, folder, callbacks).fit(module, ckpt_path=state if resume else None)
     return Outcome(folder, None if saver.stopped else folder / FINAL, saver.interrupted if saver.stopped else None)
+
+
+def _card(experiment: Experiment, frames: str, command: str) -> Card:
+    """With the recordings and the licence of the weights that training started from: theirs bind these as well."""
+    licence = "that of the training data"
+    if experiment.start_from is None:
+        return Card(frames, licence=licence, command=command)
+    begun = read_tensors(experiment.start_from)[0].card
+    told = begun.licence and begun.licence != licence
+    return Card(
+        "; ".join(filter(None, (begun.trained_on, frames))),
+        licence=f"{licence}, and of the weights begun with: {begun.licence}" if told else licence,
+        command=command,
+    )
 
 
 def _trainer(module: DetectionTraining, folder: Path, callbacks: list[Any]) -> lightning.Trainer:

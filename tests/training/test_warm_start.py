@@ -11,7 +11,9 @@ from perception.config import to_plain
 from perception.errors import PerceptionError
 from perception.io.weights import Card, save_weights
 from perception.models.catalogue import MODELS
-from perception.training.fit import build
+from perception.models.loading import load_with_header
+from perception.training.fit import build, train
+from perception.training.provenance import frames_of
 from perception.training.settings import check_experiment
 
 
@@ -64,3 +66,16 @@ def test_what_cannot_be_started_from(tiny: dict[str, Any], weights: Path) -> Non
     tiny["overrides"]["encoder_channels"] = 16
     with pytest.raises(PerceptionError, match=r"encoder.linear.weight"):
         build(check_experiment({**tiny, "start_from": str(weights)}, "test"))
+
+
+def test_the_card_names_the_data_and_the_licence_of_the_beginning(tiny: dict[str, Any], tmp_path: Path) -> None:
+    """Weights that began with others are bound by what those learned from."""
+    path = tmp_path / "begun.safetensors"
+    model = build(check_experiment(tiny, "test")).model
+    save_weights(path, "pointpillars-small", model, Card(trained_on="kitti 000000-000004", licence="CC BY-NC-SA 3.0"))
+    outcome = train(check_experiment({**tiny, "start_from": str(path)}, "test"), tmp_path / "run")
+    assert outcome.weights is not None
+    card = load_with_header(outcome.weights)[1].card
+    assert frames_of(card.trained_on)["kitti"] == {f"{number:06d}" for number in range(5)}
+    assert "street" in card.trained_on
+    assert "CC BY-NC-SA 3.0" in card.licence

@@ -22,7 +22,7 @@ from perception.results import Detections
 
 SHARES = (0.0, 0.1, 0.3, 0.5, 0.7)
 NARROW = {
-    "point_range": (0.0, -12.48, -2.0, 24.96, 12.48, 4.0),
+    "point_range": (0.0, -12.8, -2.0, 25.6, 12.8, 4.0),
     "channels": 96,
     "feedforward": 192,
     "point_fields": ("intensity",),
@@ -79,7 +79,7 @@ def _kept(one: Detections, other: Detections) -> int:
     """How many boxes have one of their class in the other, with the centre within ``NEAR`` metres."""
     if not len(one) or not len(other):
         return 0
-    gaps = torch.cdist(one.boxes.tensor[:, :3], other.boxes.tensor[:, :3])
+    gaps = torch.cdist(one.boxes.centre, other.boxes.centre)
     gaps[one.labels[:, None] != other.labels[None]] = torch.inf
     return int((gaps.amin(1) <= NEAR).sum())
 
