@@ -182,6 +182,8 @@ class VoxelKP(Detector):
         """The people of one sample as their own points show them, with the mean of both scores, best first."""
         assert self.refiner is not None
         assert predictions.scan is not None
+        settings = self.refiner.settings
+        people = people.select(people.scores > settings.score_threshold**2)  # others cannot reach it any more
         samples = torch.full((len(people),), sample, device=people.scores.device)
         seen = self.refiner.refine(predictions.scan, people.boxes.values[:, :3].float(), samples)
         scores = (people.scores * seen.person.sigmoid()).sqrt()
@@ -192,7 +194,6 @@ class VoxelKP(Detector):
             keypoints=seen.joints,
             visibility=(seen.visibility / SEEN).clamp(0, 1),
         )
-        settings = self.refiner.settings
         kept = (scores > settings.score_threshold).nonzero()[:, 0]
         alone = circle_nms(seen.boxes[kept], scores[kept], settings.apart)
         return better.select(kept[alone])
