@@ -93,7 +93,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--statistics", required=True, metavar="NAME:ROOT", help="data for the statistics of normalisation; `street:`"
     )
     parser.add_argument("--statistics-split", default="train", help="of --statistics")
-    parser.add_argument("--option", nargs="+", default=[], metavar="KEY=VALUE", help="further options of --statistics")
+    parser.add_argument(
+        "--option", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="further options of --statistics"
+    )
     parser.add_argument("--frames", type=int, default=100, help="so many of its clouds; default: %(default)s")
     parser.add_argument(
         "--greedy", metavar="NAME:ROOT", help="take only runs that raise the AP on this validation data (KITTI's)"

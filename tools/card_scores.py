@@ -39,7 +39,7 @@ def _trees(evaluation: Evaluation) -> dict[str, float]:
 def _keypoints(evaluation: Evaluation) -> dict[str, float]:
     """The mean error of joints in centimetres, and how many people are found, by distance."""
     where = f"{evaluation['data']}; {_frames(evaluation, 'scenes')}"
-    found = {f"joint error in cm; {where}": 100 * evaluation["keypoints"]["mpjpe"]["ALL"]}
+    found = {f"joint error in cm; {where}": 100 * evaluation["keypoints"]["mpjpe"]["all"]}
     for band in evaluation["by_distance"]:
         if band["people"]:
             at = f"{band['near']:g} to {band['far']:g} m"

@@ -75,7 +75,12 @@ def _options() -> argparse.Namespace:
         "--split", default="val", help="kitti: training or a list in ImageSets; nuscenes: val, mini_val"
     )
     parser.add_argument(
-        "--option", nargs="+", default=[], metavar="KEY=VALUE", help="further options of the data sets, as in configs/"
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="further options of the data sets, as in configs/",
     )
     parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
     parser.add_argument("--infos", help="of kitti_infos: the .pkl file")

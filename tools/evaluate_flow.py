@@ -68,7 +68,12 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--split", default="val", help="of the data set; default: %(default)s")
     parser.add_argument(
-        "--option", nargs="+", default=[], metavar="KEY=VALUE", help="further options of the data sets, as in configs/"
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="further options of the data sets, as in configs/",
     )
     parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
     parser.add_argument("--frame", choices=("vehicle", "lidar"), help="of argoverse2: lidar for OpenSceneFlow's models")

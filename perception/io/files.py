@@ -38,9 +38,10 @@ def write_atomically(path: PathLike, mode: Literal["wb", "w"] = "wb") -> Iterato
         raise PerceptionError(f"{path} is a folder", "the name of a file to write", "add a file name")
     # A link stays a link: the file it points to is the one replaced.
     target = Path(os.path.realpath(path))
-    handle, temporary = _open_beside(target, mode)
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(6)}.part")  # a name nobody else uses
     try:
-        with handle:
+        # Within the try, since an interrupt may come between making the file and knowing its handle.
+        with _open_new(temporary, target, mode) as handle:
             yield handle
             handle.flush()
             os.fsync(handle.fileno())
@@ -56,13 +57,12 @@ def write_atomically(path: PathLike, mode: Literal["wb", "w"] = "wb") -> Iterato
     _sync_folder(target.parent)
 
 
-def _open_beside(path: Path, mode: str) -> tuple[IO[Any], Path]:
-    """A new file of a name nobody else uses, with the permissions that any new file gets."""
-    temporary = path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.part")
+def _open_new(temporary: Path, path: Path, mode: str) -> IO[Any]:
+    """A new file with the permissions that any new file gets; errors name ``path``, which it is for."""
     try:
         if mode == "wb":
-            return open(temporary, "x+b"), temporary
-        return open(temporary, "x+", encoding="utf-8", newline="\n"), temporary
+            return open(temporary, "x+b")
+        return open(temporary, "x+", encoding="utf-8", newline="\n")
     except OSError as error:
         raise _cannot_write(path, error) from error
 

@@ -66,7 +66,7 @@ def test_scores_of_every_task_have_units(monkeypatch: pytest.MonkeyPatch) -> Non
         {"near": 0.0, "far": 10.0, "people": 4, "matched": 3, "mpjpe": 0.05},
         {"near": 10.0, "far": 20.0, "people": 0, "matched": 0, "mpjpe": None},
     ]
-    keypoints = {**common, "keypoints": {"mpjpe": {"ALL": 0.06}}, "by_distance": bands}
+    keypoints = {**common, "keypoints": {"mpjpe": {"all": 0.06}}, "by_distance": bands}
     flow = {**common, "method": "nearest", "three_way": {"EPE_FD": 0.2, "EPE_FS": 0.01, "EPE_BS": 0.0}}
     trees = {**common, "one_to_one": {"f1": 0.5, "coverage": 0.25}}
     assert card_scores([keypoints, flow, trees]) == {
