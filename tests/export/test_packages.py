@@ -93,7 +93,7 @@ def test_detect_takes_an_exported_folder(tmp_path: Path, capsys: pytest.CaptureF
 def test_the_ros_task_takes_an_exported_folder(tmp_path: Path) -> None:
     sys.path.insert(0, str(NODES))
     from perception_ros.core.shared_voxels import VoxelCache, clipped_of, perceive_shared, voxel_groups
-    from perception_ros.tasks.detection import random_cloud
+    from perception_ros.tasks.box_task import random_cloud
 
     model, header = build("second")
     export_model(model, header, tmp_path / "out", Order(clouds=[cloud(2000)]))
