@@ -19,7 +19,7 @@ from perception.io.weights import save_weights
 from perception.models.model import Model
 from perception.points import PointCloud
 from perception.training.evaluation import protocol_of
-from perception.training.roots import open_dataset, parse_options
+from perception.training.roots import add_option, open_dataset, parse_options
 from perception.training.soup import (
     Soup,
     estimate_statistics,
@@ -93,9 +93,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
         "--statistics", required=True, metavar="NAME:ROOT", help="data for the statistics of normalisation; `street:`"
     )
     parser.add_argument("--statistics-split", default="train", help="of --statistics")
-    parser.add_argument(
-        "--option", nargs="+", action="extend", default=[], metavar="KEY=VALUE", help="further options of --statistics"
-    )
+    add_option(parser, "--statistics")
     parser.add_argument("--frames", type=int, default=100, help="so many of its clouds; default: %(default)s")
     parser.add_argument(
         "--greedy", metavar="NAME:ROOT", help="take only runs that raise the AP on this validation data (KITTI's)"

@@ -15,7 +15,7 @@ from perception.io.files import write_atomically
 from perception.models.loading import load_with_header
 from perception.training.evaluation import PROTOCOLS, Evaluation, protocol_of
 from perception.training.evaluation_keypoints import evaluate_keypoints
-from perception.training.roots import described, open_dataset, parse_options
+from perception.training.roots import add_option, described, open_dataset, parse_options
 
 
 def main() -> int:
@@ -74,14 +74,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--split", default="val", help="kitti: training or a list in ImageSets; nuscenes: val, mini_val"
     )
-    parser.add_argument(
-        "--option",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="further options of the data sets, as in configs/",
-    )
+    add_option(parser)
     parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
     parser.add_argument("--infos", help="of kitti_infos: the .pkl file")
     parser.add_argument("--out", type=Path, help="folder for evaluation.json")

@@ -14,7 +14,7 @@ from perception.errors import PerceptionError
 from perception.io.files import write_atomically
 from perception.scene_flow.methods import BASELINES, flow_method
 from perception.training.evaluation_flow import evaluate_flow
-from perception.training.roots import described, open_dataset, parse_options
+from perception.training.roots import add_option, described, open_dataset, parse_options
 
 
 def main() -> int:
@@ -67,14 +67,7 @@ def _options() -> argparse.Namespace:
         "--data", nargs="+", required=True, metavar="NAME:ROOT", help=f"evaluated together: {', '.join(_flow_sets())}"
     )
     parser.add_argument("--split", default="val", help="of the data set; default: %(default)s")
-    parser.add_argument(
-        "--option",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="further options of the data sets, as in configs/",
-    )
+    add_option(parser)
     parser.add_argument("--version", help="of nuscenes: the folder of tables, by default the one that has the split")
     parser.add_argument("--frame", choices=("vehicle", "lidar"), help="of argoverse2: lidar for OpenSceneFlow's models")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N pairs of each data set only")

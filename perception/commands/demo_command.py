@@ -32,7 +32,7 @@ from perception.view.perspective import perspective
 from perception.view.report import Chapter, write_report
 
 MODEL = "pointpillars-small"
-CHAPTERS: tuple[Callable[[], Chapter | None], ...] = (people, trees, flow, places)
+CHAPTERS: tuple[Callable[[], Chapter], ...] = (people, trees, flow, places)
 SAMPLE = "street_000"
 
 
@@ -64,10 +64,8 @@ def run(options: argparse.Namespace) -> int:
     console.print("4/5  the other tasks, on scenes made for them")
     chapters = []
     for show in CHAPTERS:
-        chapter = show()
-        if chapter is not None:
-            console.print(f"     {chapter.title}: {chapter.text}", markup=False)
-            chapters.append(chapter)
+        chapters.append(chapter := show())
+        console.print(f"     {chapter.title}: {chapter.text}", markup=False)
     console.print(f"5/5  drawing into {folder}/", markup=False)
     birds_eye(cloud, found, truth, path=folder / "birds_eye.png", title="Bundled sample from above")
     perspective(cloud, found, truth, path=folder / "perspective.png", title="Bundled sample")

@@ -11,7 +11,6 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from perception.commands.default_model import choose_detector
 from perception.commands.detect_map_job import MapJob, map_header
 from perception.commands.inputs import Input, find_inputs, output_folder
 from perception.commands.scan_input import Scan, mounted, read_scan
@@ -26,6 +25,7 @@ from perception.pipeline import perceive
 from perception.results import Detections
 from perception.view.birds_eye import birds_eye
 
+DEFAULT_MODEL = "pointpillars-small"
 EXAMPLES = """
 examples:
   perception detect scan.bin --out results
@@ -42,9 +42,7 @@ that was stopped goes on where it was.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="files, folders or globs of point clouds")
-    parser.add_argument(
-        "--model", metavar="NAME_OR_PATH", help="default: the detector in the package that suits the scans"
-    )
+    parser.add_argument("--model", default=DEFAULT_MODEL, metavar="NAME_OR_PATH", help="default: %(default)s")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--format", choices=("json", "kitti"), default="json", help="default: %(default)s")
     parser.add_argument(
@@ -117,14 +115,11 @@ class Job:
 
 def run(options: argparse.Namespace) -> int:
     _check(options)
-    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     if options.model in MODELS and MODELS[options.model].task != "detection":
         raise _no_detector(options.model, MODELS[options.model].task)
+    console, errors = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
     items = find_inputs(options.inputs)
     output_folder(options.out)
-    if options.model is None:
-        options.model, reason = choose_detector(items, options)
-        console.print(f"model: {options.model}, {reason}", markup=False)
     model = load(options.model, device_of(options.device))
     if not isinstance(model, Detector) or model.task != "detection":
         raise _no_detector(options.model, model.task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from perception.models.loading import load, shipped_weights
+from perception.models.loading import load
 from perception.pipeline import perceive
 from perception.results import Skeletons
 from perception.simulate.people.ranges import TEST
@@ -16,10 +16,8 @@ from perception.view.skeletons import skeletons_from_above, skeletons_in_perspec
 MODEL, SEED, MOST = "voxelkp-small", 95, 16
 
 
-def people() -> Chapter | None:
-    """A generated crowd before a 64-beam lidar; None if no weights come with the package."""
-    if MODEL not in shipped_weights():
-        return None
+def people() -> Chapter:
+    """A generated crowd before a 64-beam lidar."""
     scene, model, watch = people_scene(SEED, "hdl64", TEST, grounded=False, most=MOST), load(MODEL), Stopwatch()
     perceive(model, [scene.cloud])
     with watch.lap("people"):

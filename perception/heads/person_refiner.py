@@ -24,7 +24,7 @@ TYPICAL_SIZE = (0.8, 0.7, 1.7)
 # Values beside the joints' x, y, z and visibility: the centre's correction, log size, cosine and sine, being a person.
 BOX_VALUES = 9
 BETA = 0.05
-CHUNK = 64  # people whose distances to all points are in memory at once
+CHUNK = 64  # people whose distances to the points about them are in memory at once
 
 
 @config
@@ -51,7 +51,7 @@ class RefinerConfig:
 
 @dataclass(frozen=True, eq=False)
 class ScanPoints:
-    """``xyz`` (N, 3) metres and the ``sample`` (N,) of each, in order of samples."""
+    """``xyz`` (N, 3) metres and the ``sample`` (N,) of each."""
 
     xyz: Tensor
     sample: Tensor
@@ -61,8 +61,7 @@ class ScanPoints:
         """The points that the voxels hold."""
         filled = torch.arange(voxels.points.shape[1], device=voxels.counts.device) < voxels.counts[:, None]
         sample = voxels.coordinates[:, :1].long().expand_as(filled)[filled]
-        order = sample.argsort(stable=True)
-        return cls(voxels.points[..., :3][filled][order], sample[order])
+        return cls(voxels.points[..., :3][filled], sample)
 
 
 @dataclass(frozen=True, eq=False)

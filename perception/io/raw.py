@@ -24,8 +24,8 @@ NCLT = np.dtype([("xyz", "<u2", 3), ("intensity", "u1"), ("laser", "u1")])
 FLOATS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
 SAMPLE_ROWS = 4096
 FIX = (
-    'pass format="kitti", "nuscenes" or "nclt" (dtype="float16" for halves), '
-    'or format="raw" with columns=("x", "y", "z", ...) and dtype='
+    "copy it again if it was cut short, or name its format: --input-format or format= kitti, nuscenes, nclt; "
+    'in Python also dtype="float16" for halves, and format="raw" with columns=("x", "y", "z", ...) and dtype='
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,18 @@ def open_dataset(text: str, options: Mapping[str, Any] | None = None, **given: A
     known = chosen.options.__dataclass_fields__
     values = {key: value for key, value in {"root": root, **given}.items() if key in known and value not in (None, "")}
     return name, chosen.make(parse(chosen.options, {**values, **(options or {})}, f"--data {text}"))
+
+
+def add_option(parser: argparse.ArgumentParser, whose: str = "the data sets") -> None:
+    """``--option KEY=VALUE ...``, which may be given again and again, for ``parse_options``."""
+    parser.add_argument(
+        "--option",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"further options of {whose}, as in configs/",
+    )
 
 
 def parse_options(texts: Sequence[str]) -> dict[str, Any]:

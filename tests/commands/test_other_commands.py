@@ -11,10 +11,11 @@ import torch
 from perception import __version__
 from perception.cli import COMMANDS, main
 from perception.demo.flow import flow
+from perception.demo.people import people
 from perception.demo.places import places
 from perception.demo.trees import trees
 from perception.models.catalogue import MODELS
-from perception.models.loading import load, shipped_weights
+from perception.models.loading import load
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,10 +109,9 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     report = (out / "report.html").read_text()
     assert "Car" in report
-    for chapter in ("Individual trees", "Scene flow", "Places seen again"):
+    for chapter in ("People and their joints", "Individual trees", "Scene flow", "Places seen again"):
         assert f"<h2>{chapter}</h2>" in report
-    assert ("<h2>People and their joints</h2>" in report) == ("voxelkp-small" in shipped_weights())
-    assert report.count("data:image/png") >= 5
+    assert report.count("data:image/png") == 7
 
 
 def test_what_the_demo_shows_is_right() -> None:
@@ -121,3 +121,5 @@ def test_what_the_demo_shows_is_right() -> None:
     assert float(text.split("move are ")[1].split(" cm")[0]) < 5
     found, of = map(int, re.match(r"(\d+) of (\d+) scans", places().text).groups())  # type: ignore[union-attr]
     assert (of, found >= 8) == (16, True)
+    number, there = map(int, re.match(r"(\d+) people found of (\d+)", people().text).groups())  # type: ignore[union-attr]
+    assert (there, number >= 11) == (14, True)
