@@ -157,6 +157,9 @@ def _trainer(module: DetectionTraining, folder: Path, callbacks: list[Any]) -> l
     training = module.experiment.training
     local, world = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), int(os.environ.get("WORLD_SIZE", 1))
     every = EpochBatches(len(module.train_data), training.batch_size, 1, 0, world=world).per_epoch
+    if world == local and Path("/sys/class/net/lo").exists():
+        # Processes of one machine then meet whatever its name resolves to and its firewall forbids.
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     return lightning.Trainer(
         max_epochs=1,  # the stream of batches runs through all epochs
         accelerator="auto",

@@ -40,14 +40,30 @@ def config(tiny: dict[str, Any], tmp_path: Path) -> Path:
 def _start(config: Path, out: Path, *more: str, processes: int = 1) -> subprocess.Popen[str]:
     several = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"] if processes > 1 else []
     command = [sys.executable, *several, str(ROOT / "tools" / "train.py"), str(config), "--out", str(out), *more]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONFAULTHANDLER": "1"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
 
 def _finish(process: subprocess.Popen[str], code: int = 0) -> str:
-    text, _ = process.communicate(timeout=300)
+    try:
+        text, _ = process.communicate(timeout=150)
+    except subprocess.TimeoutExpired:
+        _stop_with_stacks(str(ROOT / "tools" / "train.py"))
+        text, _ = process.communicate(timeout=60)
+        pytest.fail(f"training stood still; where each process was:\n{text}")
     assert process.returncode == code, text
     return text
+
+
+def _stop_with_stacks(program: str) -> None:
+    """End the processes that run a program; each prints where it was."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
+        except OSError:  # ended meanwhile
+            continue
+        if program in words and "torch.distributed.run" not in words:
+            os.kill(int(folder.name), signal.SIGABRT)
 
 
 def _stop_after_first_state(process: subprocess.Popen[str], out: Path, number: int) -> None:
@@ -72,7 +88,7 @@ def test_a_run_killed_anywhere_ends_with_the_same_bits(config: Path, tmp_path: P
     assert not (broken / "final.safetensors").exists()
     stopped = _start(config, broken, "--resume", "--set", "training.workers=1")
     _stop_after_first_state(stopped, broken, signal.SIGINT)
-    text, _ = stopped.communicate(timeout=300)
+    text, _ = stopped.communicate(timeout=150)
     assert stopped.returncode in (130, -signal.SIGINT), text  # the latter while python still imports
     if stopped.returncode == 130:
         assert "continue with --resume" in text.splitlines()[-1]
