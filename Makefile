@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 VENV_ROS ?= .venv-ros
 VENV_MMDET3D ?= .venv-mmdet3d
+# Which of the nodes' tests run: ROS_TESTS= for all, ten minutes without growth of memory among them.
+ROS_TESTS ?= -m "not slow"
 
 .PHONY: demo test test-ros test-mmdet3d check
 
@@ -31,7 +33,7 @@ test-ros: ## the nodes against real rclpy, in an environment of its own that bor
 	site=$$($(VENV)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
 	own=$$($(VENV_ROS)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))"); \
 	echo "import site; site.addsitedir('$$site')" > "$$own/tests_environment.pth"; \
-	$(VENV_ROS)/bin/python -m pytest tests/ros/live -m "not slow" --durations=10
+	$(VENV_ROS)/bin/python -m pytest tests/ros/live $(ROS_TESTS) --durations=10
 
 test-mmdet3d: ## our operators in the real mmdet3d, in an environment of its own; spconv is its side of the comparison
 	@if [ "$$(uname -sm)" != "Linux x86_64" ]; then echo "no wheels of spconv for $$(uname -sm): not compared"; exit 0; fi; \

@@ -24,6 +24,7 @@ def main() -> int:
         "format": [python, "-m", "ruff", "format", "--check", "."],
         "types": [python, "-m", "mypy", "perception"],
         "tests": [python, "-m", "pytest", "--durations=20"],
+        "nodes": ["make", "--no-print-directory", "test-ros", f"PYTHON={python}", "ROS_TESTS="],
         "mmdet3d": ["make", "--no-print-directory", "test-mmdet3d", f"PYTHON={python}"],
         "golden files": [python, "tools/check_golden.py", "--failures", *map(str, golden_files())],
     }

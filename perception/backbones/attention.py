@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.dense import Linear, linear
 from perception.errors import PerceptionError
 from perception.sparse import BatchNorm
 
@@ -21,8 +22,8 @@ class Attention(nn.Module):
         if heads < 1 or channels % heads:
             raise PerceptionError(f"{channels} channels for {heads} heads", "channels that the heads share evenly")
         self.channels, self.heads, self.dropout = channels, heads, dropout
-        self.project = nn.Linear(channels, 3 * channels)
-        self.out = nn.Linear(channels, channels)
+        self.project = Linear(channels, 3 * channels)
+        self.out = Linear(channels, channels)
         for layer in (self.project, self.out):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -63,7 +64,7 @@ class Attention(nn.Module):
 
     def _project(self, x: Tensor, first: int, last: int) -> Tensor:
         rows = slice(first * self.channels, last * self.channels)
-        return F.linear(x, self.project.weight[rows], self.project.bias[rows])
+        return linear(x, self.project.weight[rows], self.project.bias[rows])
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, L, C) -> (B, heads, L, C / heads)."""
@@ -75,9 +76,9 @@ class PositionEncoding(nn.Module):
 
     def __init__(self, dimension: int, channels: int) -> None:
         super().__init__()
-        self.first = nn.Linear(dimension, channels)
+        self.first = Linear(dimension, channels)
         self.norm = BatchNorm(channels)
-        self.second = nn.Linear(channels, channels)
+        self.second = Linear(channels, channels)
 
     def forward(self, location: Tensor) -> Tensor:
         """(..., dimension) -> (..., channels)."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from perception.dense import PointwiseConv, PointwiseTransposed
 from perception.sparse import SparseTensor
 
 
@@ -70,7 +71,11 @@ def _all(volume: SparseTensor) -> Tensor:
 def _resize(inputs: int, outputs: int, factor: float, conv_for_no_stride: bool) -> nn.Conv2d | nn.ConvTranspose2d:
     if factor < 1 or (factor == 1 and conv_for_no_stride):
         step = round(1 / factor)
+        if step == 1:
+            return PointwiseConv(inputs, outputs, bias=False)
         return nn.Conv2d(inputs, outputs, step, step, bias=False)
+    if factor == 1:
+        return PointwiseTransposed(inputs, outputs, bias=False)
     return nn.ConvTranspose2d(inputs, outputs, int(factor), int(factor), bias=False)
 
 

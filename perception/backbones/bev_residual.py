@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from perception.dense import PointwiseConv, PointwiseTransposed
 from perception.errors import PerceptionError
 
 
@@ -22,9 +23,7 @@ class ResidualBlock2D(nn.Module):
         self.norm1 = _norm(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = _norm(outputs)
-        self.shortcut = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs)) if shortcut else None
-        )
+        self.shortcut = nn.Sequential(_pointwise(inputs, outputs, stride), _norm(outputs)) if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         same = x if self.shortcut is None else self.shortcut(x)
@@ -64,6 +63,12 @@ class BEVResBackbone(nn.Module):
         return torch.cat(joined, 1)
 
 
+def _pointwise(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
+    if stride == 1:
+        return PointwiseConv(inputs, outputs, bias=False)
+    return nn.Conv2d(inputs, outputs, 1, stride, bias=False)
+
+
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
 
@@ -72,6 +77,8 @@ def _resample(inputs: int, outputs: int, stride: float) -> nn.Module:
     step = round(stride if stride >= 1 else 1 / stride)
     if step < 1 or abs((stride if stride >= 1 else 1 / stride) - step) > 1e-6:
         raise PerceptionError(f"an up stride of {stride}", "a whole number, or one over a whole number")
-    if stride >= 1:
+    if step == 1:
+        return PointwiseTransposed(inputs, outputs, bias=False)
+    if stride > 1:
         return nn.ConvTranspose2d(inputs, outputs, step, step, bias=False)
     return nn.Conv2d(inputs, outputs, step, step, bias=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.errors import PerceptionError
 from perception.sparse import Sites, SparseTensor
 from perception.sparse.conv import Size
@@ -25,9 +26,9 @@ class BoxAttention(nn.Module):
             raise PerceptionError(f"{channels} channels for {heads} heads", "channels that the heads share evenly")
         self.heads = heads
         self.attention_norm = nn.LayerNorm(channels)
-        self.query, self.key, self.value, self.out = (nn.Linear(channels, channels) for _ in range(4))
+        self.query, self.key, self.value, self.out = (Linear(channels, channels) for _ in range(4))
         self.feed_norm = nn.LayerNorm(channels)
-        self.feed = nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
+        self.feed = nn.Sequential(Linear(channels, channels), nn.GELU(), Linear(channels, channels))
 
     def forward(self, x: SparseTensor, buckets: Buckets) -> SparseTensor:
         features = x.features + self._attend(self.attention_norm(x.features), buckets)

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from perception.dense import PointwiseConv
+
 
 class ConvNormGELU(nn.Module):
     """A 3x3 convolution with bias, batch normalisation and GELU.
@@ -30,8 +32,8 @@ class UpsampleSkip(nn.Module):
 
     def __init__(self, coarse: int, fine: int, outputs: int) -> None:
         super().__init__()
-        self.reduce = nn.Conv2d(coarse, outputs, 1)
-        self.skip = nn.Conv2d(fine, outputs, 1)
+        self.reduce = PointwiseConv(coarse, outputs)
+        self.skip = PointwiseConv(fine, outputs)
         self.first = nn.Conv2d(2 * outputs, outputs, 3, padding=1)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
 

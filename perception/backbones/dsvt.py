@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from perception.backbones.attention import Attention, masked, xavier
 from perception.backbones.dsvt_partition import DSVTStage, WindowPosition
 from perception.backbones.dsvt_pruning import only_sets, strongest_sets
+from perception.dense import Linear
 from perception.errors import PerceptionError
 from perception.sparse import AttentionPool, SparseTensor, VoxelSets
 
@@ -25,8 +26,8 @@ class SetAttention(nn.Module):
         super().__init__()
         self.attention = Attention(channels, heads)
         self.norm1 = nn.LayerNorm(channels)
-        self.linear1 = nn.Linear(channels, feedforward)
-        self.linear2 = nn.Linear(feedforward, channels)
+        self.linear1 = Linear(channels, feedforward)
+        self.linear2 = Linear(feedforward, channels)
         self.norm2 = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, position: Tensor, sets: VoxelSets, axis: int) -> Tensor:

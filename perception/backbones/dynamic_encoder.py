@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.backbones.voxel_encoders import voxel_centres
+from perception.dense import Linear
 from perception.sparse import BatchNorm, DynamicVoxels, VoxelGrid
 from perception.sparse.scatter import gather_rows, scatter_max, scatter_mean
 
@@ -17,7 +18,7 @@ class PointLayer(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.linear = Linear(inputs, outputs, bias=False)
         self.norm = BatchNorm(outputs, eps=1e-3, momentum=0.01)
 
     def forward(self, values: Tensor, voxel: Tensor, number: int) -> tuple[Tensor, Tensor]:

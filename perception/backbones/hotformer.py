@@ -21,6 +21,7 @@ from perception.backbones.octformer import (
 )
 from perception.backbones.octree_input import OctreeCloud
 from perception.backbones.octree_windows import ELSEWHERE, Extent, OctreeWindows, octree_windows
+from perception.dense import Linear
 from perception.sparse import Octree, Sites
 from perception.sparse.scatter import scatter_mean, scatter_sum
 
@@ -68,8 +69,8 @@ class RelayBlock(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm1 = nn.LayerNorm(channels)
-        self.project = nn.Linear(channels, 3 * channels)
-        self.out = nn.Linear(channels, channels)
+        self.project = Linear(channels, 3 * channels)
+        self.out = Linear(channels, channels)
         self.norm2 = nn.LayerNorm(channels)
         self.mlp = MLP(channels, 4 * channels, channels)
         self.drop_path = DropPath(drop_path)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.errors import PerceptionError
 from perception.sparse import BatchNorm, ConvNormReLU, InverseConv, SparseConv, SparseTensor, SubmanifoldConv
 from perception.sparse.pool import global_mean
@@ -37,7 +38,7 @@ class PointwiseNorm(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.linear = Linear(inputs, outputs, bias=False)
         self.norm = BatchNorm(outputs)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -73,7 +74,7 @@ class MinkFPN(nn.Module):
         )
         self.blocks = nn.ModuleList(ECABlock(before, plane) for before, plane in zip(befores, planes))
         self.laterals = nn.ModuleList(
-            nn.Linear(plane, outputs, bias=False) for plane in list(reversed(planes))[: top_down + 1]
+            Linear(plane, outputs, bias=False) for plane in list(reversed(planes))[: top_down + 1]
         )
         self.ups = nn.ModuleList(InverseConv(outputs, outputs, 2) for _ in range(top_down))
         for module in self.modules():

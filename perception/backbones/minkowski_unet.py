@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.sparse import BatchNorm, ConvNormReLU, InverseConv, Sites, SparseConv, SparseTensor, SubmanifoldConv
 
 Level = tuple[int, int]
@@ -23,7 +24,7 @@ class PointwiseNorm(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.linear = Linear(inputs, outputs, bias=False)
         self.norm = BatchNorm(outputs, eps=EPS, momentum=MOMENTUM)
 
     def forward(self, features: Tensor) -> Tensor:

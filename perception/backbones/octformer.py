@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from perception.backbones.octree_bias import position_bias
 from perception.backbones.octree_windows import OctreeWindows, dilated
+from perception.dense import Linear
 from perception.errors import PerceptionError
 from perception.sparse import DepthwiseConv, Octree, Sites, SparseTensor, SubmanifoldConv
 from perception.sparse.conv import SparseLayer
@@ -106,8 +107,8 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.first = nn.Linear(inputs, hidden)
-        self.second = nn.Linear(hidden, outputs)
+        self.first = Linear(inputs, hidden)
+        self.second = Linear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(F.gelu(self.first(x)))
@@ -119,8 +120,8 @@ class WindowAttention(nn.Module):
     def __init__(self, channels: int, heads: int, size: int, dilation: int = 1) -> None:
         super().__init__()
         self.heads, self.bound = heads, int(0.8 * size * dilation**0.5)
-        self.project = nn.Linear(channels, 3 * channels)
-        self.out = nn.Linear(channels, channels)
+        self.project = Linear(channels, 3 * channels)
+        self.out = Linear(channels, channels)
         self.table = nn.Parameter(torch.empty(3 * (2 * self.bound + 1), heads))
         nn.init.trunc_normal_(self.table, std=0.02)
 

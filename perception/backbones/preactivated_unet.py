@@ -11,6 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.sparse import BatchNorm, InverseConv, SparseConv, SparseTensor, SubmanifoldConv
 
 EPS, MOMENTUM = 1e-4, 0.1
@@ -36,7 +37,7 @@ class PreactivatedBlock(nn.Module):
         self.first = SubmanifoldConv(inputs, outputs, 3)
         self.before_second = NormReLU(outputs)
         self.second = SubmanifoldConv(outputs, outputs, 3)
-        self.shortcut = nn.Linear(inputs, outputs, bias=False) if inputs != outputs else None
+        self.shortcut = Linear(inputs, outputs, bias=False) if inputs != outputs else None
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         kept: Tensor = x.features if self.shortcut is None else self.shortcut(x.features)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.backbones.box_attention import BoxAttention, windows_of
+from perception.dense import Linear
 from perception.sparse import BatchNorm, ConvNormReLU, SparseTensor, SubmanifoldConv
 from perception.sparse.pool import global_mean
 from perception.sparse.scatter import gather_rows
@@ -27,10 +28,10 @@ class SelectiveKernel(nn.Module):
         self.near = ConvNormReLU(SubmanifoldConv(channels, channels, 3), channels)
         self.wide = ConvNormReLU(SubmanifoldConv(channels, channels, 5), channels)
         squeezed = max(channels // ratio, 1)
-        self.squeeze = nn.Linear(channels, squeezed, bias=False)
+        self.squeeze = Linear(channels, squeezed, bias=False)
         self.squeeze_norm = BatchNorm(squeezed)
-        self.excite_near = nn.Linear(squeezed, channels, bias=False)
-        self.excite_wide = nn.Linear(squeezed, channels, bias=False)
+        self.excite_near = Linear(squeezed, channels, bias=False)
+        self.excite_wide = Linear(squeezed, channels, bias=False)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         near, wide = self.near(x).features, self.wide(x).features
@@ -62,7 +63,7 @@ class PointwiseLayers(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = nn.ModuleList(nn.Linear(channels, channels) for _ in range(3))
+        self.linear = nn.ModuleList(Linear(channels, channels) for _ in range(3))
         self.norm = nn.ModuleList(BatchNorm(channels) for _ in range(3))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.sparse import BatchNorm, DynamicVoxels, HardVoxels, VoxelGrid
 from perception.sparse.scatter import scatter_max, scatter_mean
 
@@ -26,7 +27,7 @@ class PillarEncoder(nn.Module):
     def __init__(self, point_channels: int, channels: int, grid: VoxelGrid) -> None:
         super().__init__()
         self.grid = grid
-        self.linear = nn.Linear(point_channels + 6, channels, bias=False)
+        self.linear = Linear(point_channels + 6, channels, bias=False)
         self.norm = BatchNorm(channels, eps=1e-3, momentum=0.01)
 
     def forward(self, voxels: HardVoxels) -> Tensor:
@@ -51,7 +52,7 @@ class DynamicPillarEncoder(nn.Module):
     def __init__(self, point_channels: int, channels: int, grid: VoxelGrid) -> None:
         super().__init__()
         self.grid = grid
-        self.linear = nn.Linear(point_channels + 3, channels - 1, bias=False)
+        self.linear = Linear(point_channels + 3, channels - 1, bias=False)
         self.norm = BatchNorm(channels - 1, eps=1e-3, momentum=0.01)
 
     def forward(self, voxels: DynamicVoxels) -> Tensor:
@@ -62,6 +63,31 @@ class DynamicPillarEncoder(nn.Module):
         pillars = scatter_max(self.norm(values).relu(), voxel, number)
         count = torch.bincount(voxel, minlength=number).to(pillars.dtype)
         return torch.cat([pillars, count.log1p()[:, None]], 1)
+
+
+class HeightSlices(nn.Module):
+    """What lies at which height of a pillar, nothing learned (Yang, Luo & Urtasun, PIXOR, CVPR 2018, section 3.1).
+
+    Of ``slices`` equal slices of the grid's height the answer says which hold a point (0 or 1); the last channel is
+    log(1 + points of the pillar). Neither intensities nor places within a cell enter, in which lidars differ most.
+    """
+
+    def __init__(self, slices: int, grid: VoxelGrid) -> None:
+        super().__init__()
+        self.slices, self.low, self.height = slices, grid.point_range[2], grid.voxel_size[2] / slices
+
+    def forward(self, voxels: DynamicVoxels) -> Tensor:
+        number = len(voxels.coordinates)
+        pillars = voxels.points.new_zeros((number, self.slices + 1))
+        pillars[voxels.voxel, slice_of(voxels.points[:, 2], self.low, self.height, self.slices)] = 1
+        count = torch.bincount(voxels.voxel, minlength=number).to(pillars.dtype)
+        pillars[:, -1] = count.log1p()
+        return pillars
+
+
+def slice_of(z: Tensor, low: float, height: float, slices: int) -> Tensor:
+    """Which slice of ``height`` metres, counted from ``low``, each z (N,) lies in."""
+    return ((z - low) / height).floor().long().clamp(0, slices - 1)
 
 
 def voxel_centres(coordinates: Tensor, grid: VoxelGrid, dtype: torch.dtype) -> Tensor:

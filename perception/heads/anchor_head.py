@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from perception.boxes import Boxes3D, wrap_angle
 from perception.config import config
+from perception.dense import pointwise
 from perception.heads import box_coder
 from perception.heads.anchors import AnchorClass, AnchorTargets, assign, make_anchors
 from perception.heads.selection import Selection, every_class, survivors
@@ -82,7 +83,7 @@ class AnchorHead(nn.Module):
         parts = (self.score, self.residual, self.direction)
         weight = torch.cat([part.weight for part in parts])
         bias = torch.cat([_bias(part) for part in parts])
-        return F.conv2d(x, weight, bias).split([part.out_channels for part in parts], 1)
+        return pointwise(x, weight, bias).split([part.out_channels for part in parts], 1)
 
     def loss(
         self,

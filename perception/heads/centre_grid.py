@@ -36,12 +36,20 @@ class CentreGrid:
 
 
 def decode(cells: Tensor, values: Tensor, grid: CentreGrid, log_limit: float | None = None) -> Tensor:
-    """Boxes (..., 7), or (..., 9) with velocities, of the values (..., 8 or 10) predicted in ``cells`` (..., 2) x y.
+    """Boxes (..., 7), or (..., 9) with velocities, of the values (..., 8 to 11) predicted in ``cells`` (..., 2) x y.
 
-    Values are offset (2), z, log of the sizes (3), cosine and sine of the heading, velocity. ``log_limit`` bounds the
-    logarithms, for losses that early predictions must not blow up.
+    Values are offset (2), z, log of the sizes (3), heading, velocity (2 or none). A heading is its cosine and sine, or
+    cosine and sine of its double, an axis, and a number that is negative where the heading looks towards -x.
+    ``log_limit`` bounds the logarithms, for losses that early predictions must not blow up.
     """
     sizes = values[..., 3:6] if log_limit is None else values[..., 3:6].clamp(-log_limit, log_limit)
-    heading = torch.atan2(values[..., 7:8], values[..., 6:7])
+    heading, velocity = torch.atan2(values[..., 7:8], values[..., 6:7]), 8 + axes(values)
+    if axes(values):
+        heading = heading / 2 + torch.pi * (values[..., 8:9] < 0).to(values.dtype)
     centre = grid.to_metres(cells + values[..., :2])
-    return torch.cat([centre, values[..., 2:3], sizes.exp(), heading, values[..., 8:]], -1)
+    return torch.cat([centre, values[..., 2:3], sizes.exp(), heading, values[..., velocity:]], -1)
+
+
+def axes(values: Tensor) -> int:
+    """1 for values whose headings are an axis and a side, 0 for cosines and sines."""
+    return values.shape[-1] % 2

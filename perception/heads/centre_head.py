@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
 from perception.errors import PerceptionError
-from perception.heads.centre_grid import CentreGrid, decode
+from perception.heads.centre_grid import CentreGrid, axes, decode
 from perception.heads.centre_selection import CentreSelection, Peaks, best, gather_peaks, suppress
 from perception.heads.centre_targets import centre_targets, objects_of_task
 from perception.heads.dense_branches import answers_at, branch, conv_norm_relu
@@ -29,8 +30,8 @@ class CentreLossWeights:
     (2), z, log of the sizes (3), cosine, sine, velocity (2).
 
     ``distance_iou`` weighs a DIoU loss of the boxes and ``overlap`` the L1 loss of predicted overlaps, for heads that
-    predict them. ``direction``: the share of the headings' loss that tells front from back; the rest is content with
-    either. Where ends look alike, L1 alone has its least at a cosine and sine of 0, which is no heading at all.
+    predict them; ``side`` that of which way along its axis a box heads, for heads that predict axes. ``reach``: how
+    many cells beside an object's own, in each direction, learn its box too; for dense maps only.
     """
 
     heatmap: float = 1.0
@@ -38,14 +39,19 @@ class CentreLossWeights:
     codes: tuple[float, ...] = (1.0,) * 8
     distance_iou: float = 0.0
     overlap: float = 1.0
-    direction: float = 1.0
+    side: float = 0.2
+    reach: int = 0
+
+    def check_sparse(self) -> None:
+        if self.reach:
+            raise PerceptionError(f"reach = {self.reach} for a sparse map", "reach = 0: cells beside may be empty")
 
 
 @dataclass(frozen=True, eq=False)
 class TaskMaps:
     """Of one task: ``heatmap`` (B, C, H, W) logits, and the ``shared`` features (B, C, H, W) that all is read from.
 
-    ``values`` (B, 8 or 10, H, W) and ``overlap`` (B, 1, H, W) are None where the head has none, or has left them for
+    ``values`` (B, 8 to 11, H, W) and ``overlap`` (B, 1, H, W) are None where the head has none, or has left them for
     the few cells that need them.
     """
 
@@ -65,6 +71,8 @@ class CentreHead(nn.Module):
 
     ``tasks`` are the names of the classes that share a heatmap and compete in suppression; labels count through all of
     them. ``bias``: the convolutions before normalisations have one, as CenterPoint's do and DSVT's do not.
+    ``axis``: headings are an axis and a side of it. Where front and back look alike, cosine and sine learn their mean,
+    which is no heading; an axis has no front.
     """
 
     def __init__(
@@ -78,6 +86,7 @@ class CentreHead(nn.Module):
         eps: float = 1e-5,
         momentum: float = 0.1,
         channels: int = 64,
+        axis: bool = False,
     ) -> None:
         super().__init__()
         self.grid, self.velocity, self.has_overlap = grid, velocity, overlap
@@ -87,7 +96,7 @@ class CentreHead(nn.Module):
         self.shared = nn.Sequential(*conv_norm_relu(inputs, channels, bias, eps, momentum))
         self.tasks = nn.ModuleList()
         for names in tasks:
-            widths = branch_widths(len(names), velocity, overlap)
+            widths = branch_widths(len(names), velocity, overlap) | {"rotation": 2 + axis}
             made = {name: branch(channels, width, bias, eps, momentum) for name, width in widths.items()}
             self.tasks.append(nn.ModuleDict(made))
         initialise(self.tasks)
@@ -107,7 +116,7 @@ class CentreHead(nn.Module):
         return TaskMaps(self._branch(task, "heatmap")(shared), shared, values, overlap)
 
     def _at(self, maps: TaskMaps, task: int, sample: Tensor, cell: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Values (M, 8 or 10) and overlaps (M,) in flat cells (M,) of the samples (M,)."""
+        """Values (M, 8 to 11) and overlaps (M,) in flat cells (M,) of the samples (M,)."""
         if maps.values is not None:
             overlap = None if maps.overlap is None else _gather(maps.overlap, sample, cell)[:, 0]
             return _gather(maps.values, sample, cell), overlap
@@ -137,7 +146,7 @@ class CentreHead(nn.Module):
             batch, count, height, width = maps.heatmap.shape
             with torch.no_grad():
                 objects = objects_of_task(boxes, labels, classes, self.grid, (height, width), self.velocity)
-                targets = centre_targets(objects, count, batch, (height, width))
+                targets = centre_targets(objects, count, batch, (height, width), weights.reach)
             values, overlap = self._at(maps, task, targets.sample, targets.cell)
             cells = _columns_and_rows(targets.cell, width)
             parts = object_losses(cells, values, overlap, targets.values, targets.boxes, self.grid, weights)
@@ -204,30 +213,28 @@ def object_losses(
     weights: CentreLossWeights,
     log_limit: float | None = None,
 ) -> dict[str, Tensor]:
-    """Losses of the ``values`` (M, 8 or 10) and ``overlap`` (M,) predicted in the objects' ``cells`` (M, 2), for
-    ``wanted`` values and ``truth`` boxes (M, 7)."""
-    if len(weights.codes) != values.shape[1]:
-        raise PerceptionError(f"{len(weights.codes)} weights in codes", f"{values.shape[1]}, one a predicted value")
-    error = mean_l1(values, wanted)
-    if weights.direction < 1:
-        axes = mean_l1(values, _either_way(values, wanted))
-        error = weights.direction * error + (1 - weights.direction) * axes
-    parts = {"box": weights.box * (error * values.new_tensor(weights.codes).float()).sum()}
+    """Losses of the ``values`` (M, 8 to 11) and ``overlap`` (M,) predicted in the objects' ``cells`` (M, 2), for
+    ``wanted`` values (M, 8 or 10) and ``truth`` boxes (M, 7)."""
+    if len(weights.codes) != wanted.shape[1]:
+        raise PerceptionError(f"{len(weights.codes)} weights in codes", f"{wanted.shape[1]}, one a predicted value")
+    end = 8 + axes(values)
+    found, parts = values, {}
+    if axes(values):
+        cosine, sine = wanted[:, 6:7], wanted[:, 7:8]
+        ahead = ((cosine > 0) | ((cosine == 0) & (sine > 0))).float()
+        side = F.binary_cross_entropy_with_logits(values[:, 8:9].float(), ahead, reduction="sum") / max(len(wanted), 1)
+        parts["side"] = weights.side * side
+        found = torch.cat([values[:, :8], values[:, end:]], 1)
+        wanted = torch.cat([wanted[:, :6], cosine**2 - sine**2, 2 * cosine * sine, wanted[:, 8:]], 1)
+    parts["box"] = weights.box * (mean_l1(found, wanted) * values.new_tensor(weights.codes).float()).sum()
     # Neither loss below teaches headings, and their gradient does not exist where cosine and sine are both 0.
-    geometry = torch.cat([values[:, :6], values[:, 6:8].detach()], 1).float()
+    geometry = torch.cat([values[:, :6], values[:, 6:end].detach()], 1).float()
     boxes = decode(cells, geometry, grid, log_limit)
     if overlap is not None:
         parts["overlap"] = weights.overlap * overlap_l1(overlap, boxes, truth)
     if weights.distance_iou:
         parts["distance_iou"] = weights.distance_iou * distance_iou(boxes, truth)
     return parts
-
-
-def _either_way(values: Tensor, wanted: Tensor) -> Tensor:
-    """``wanted`` (M, C) with each cosine and sine, columns 6 and 7, or its opposite, whichever is nearer."""
-    heading = wanted[:, 6:8]
-    same = (values[:, 6:8].detach().float() * heading).sum(1, keepdim=True) >= 0
-    return torch.cat([wanted[:, :6], torch.where(same, heading, -heading), wanted[:, 8:]], 1)
 
 
 def total_loss(tasks: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -29,8 +29,8 @@ class CentreObjects:
 
 @dataclass(frozen=True, eq=False)
 class CentreTargets:
-    """``heatmap`` (B, C, H, W); for each of M objects its ``sample`` and flat ``cell`` (M,), ``values`` (M, 8 or 10) in
-    the order of the branches, NaN where unknown, and ``boxes`` (M, 7)."""
+    """``heatmap`` (B, C, H, W); for each of M cells that learn a box its ``sample`` and flat ``cell`` (M,), ``values``
+    (M, 8 or 10) in the order of the branches, NaN where unknown, and ``boxes`` (M, 7)."""
 
     heatmap: Tensor
     sample: Tensor
@@ -76,13 +76,24 @@ def objects_of_task(
     return CentreObjects(torch.cat(samples), torch.cat(kinds), position, radius, every, torch.cat(given))
 
 
-def centre_targets(objects: CentreObjects, classes: int, batch_size: int, shape: tuple[int, int]) -> CentreTargets:
-    """Targets on dense maps of ``shape`` (H, W)."""
+def centre_targets(
+    objects: CentreObjects, classes: int, batch_size: int, shape: tuple[int, int], reach: int = 0
+) -> CentreTargets:
+    """Targets on dense maps of ``shape`` (H, W).
+
+    A box is learned in the cell of its centre and in those up to ``reach`` cells beside it that lie on the map.
+    """
     height, width = shape
-    cell = objects.position.long()
-    heatmap = draw_gaussians(objects, cell, (batch_size, classes, height, width))
-    values = regression_values(objects.boxes, objects.position - cell)
-    return CentreTargets(heatmap, objects.sample, cell[:, 1] * width + cell[:, 0], values, objects.boxes[:, :7])
+    centre = objects.position.long()
+    heatmap = draw_gaussians(objects, centre, (batch_size, classes, height, width))
+    steps = torch.arange(-reach, reach + 1, device=centre.device)
+    cell = (centre[:, None] + torch.cartesian_prod(steps, steps).view(-1, 2)).flatten(0, 1)
+    owner = torch.arange(len(centre), device=centre.device).repeat_interleave(len(steps) ** 2)
+    on_map = ((cell >= 0) & (cell < cell.new_tensor([width, height]))).all(1)
+    cell, owner = cell[on_map], owner[on_map]
+    boxes = objects.boxes[owner]
+    values = regression_values(boxes, objects.position[owner] - cell)
+    return CentreTargets(heatmap, objects.sample[owner], cell[:, 1] * width + cell[:, 0], values, boxes[:, :7])
 
 
 def regression_values(boxes: Tensor, offset: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.sparse.scatter import gather_rows
 
 OffsetLookup = Literal["point", "official_voxel_row"]
@@ -22,8 +23,8 @@ class FlowMLP(nn.Module):
     def __init__(self, features: int, offset: int, hidden: int = 32) -> None:
         super().__init__()
         self.split = (features, offset)
-        self.hidden = nn.Linear(features + offset, hidden)
-        self.out = nn.Linear(hidden, 3)
+        self.hidden = Linear(features + offset, hidden)
+        self.out = Linear(hidden, 3)
 
     def forward(self, features: Tensor, place: Tensor, offset: Tensor, encode: nn.Linear) -> Tensor:
         """``place`` (N,): the row of ``features`` that each point belongs to."""
@@ -40,7 +41,7 @@ class VoxelFlowHead(nn.Module):
     def __init__(self, features: int, offset: int = 64, lookup: OffsetLookup = "point") -> None:
         super().__init__()
         self.lookup = lookup
-        self.offset = nn.Linear(3, offset)
+        self.offset = Linear(3, offset)
         self.mlp = FlowMLP(features, offset)
 
     def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ class LinearFlowHead(nn.Module):
 
     def __init__(self, features: int = 128, offset: int = 128) -> None:
         super().__init__()
-        self.offset = nn.Linear(3, offset)
+        self.offset = Linear(3, offset)
         self.mlp = FlowMLP(features, offset)
 
     def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
@@ -82,11 +83,11 @@ class GRUFlowHead(nn.Module):
     def __init__(self, features: int = 128, offset: int = 64, iterations: int = 4) -> None:
         super().__init__()
         self.iterations = iterations
-        self.offset = nn.Linear(3, offset)
-        self.update = nn.Linear(features + offset, features)
-        self.reset = nn.Linear(features + offset, features)
-        self.candidate = nn.Linear(features + offset, features)
-        self.mlp = nn.Sequential(nn.Linear(features + offset, 32), nn.GELU(), nn.Linear(32, 3))
+        self.offset = Linear(3, offset)
+        self.update = Linear(features + offset, features)
+        self.reset = Linear(features + offset, features)
+        self.candidate = Linear(features + offset, features)
+        self.mlp = nn.Sequential(Linear(features + offset, 32), nn.GELU(), Linear(32, 3))
 
     def forward(self, features: Tensor, voxel: Tensor, offset: Tensor) -> Tensor:
         state, given = gather_rows(features, voxel), self.offset(offset)

@@ -120,6 +120,7 @@ class KeypointHead(nn.Module):
         from, with its own weights: each person belongs to the nearest voxel, which learns everything about it, and a
         Gaussian around both makes the heatmap. People without labelled joints teach their boxes alone.
         """
+        weights.boxes.check_sparse()
         sites = predictions.features.sites
         height, width = sites.spatial_shape
         with torch.no_grad():

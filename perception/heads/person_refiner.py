@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
+from perception.dense import Linear
 from perception.keypoints import KeypointTargets
 from perception.losses.keypoints import visibility_levels
 from perception.sparse import BatchNorm, HardVoxels
@@ -98,7 +99,7 @@ class PersonRefiner(nn.Module):
         self.near = _layers(5, first)
         self.wide = _layers(2 * first[-1], second)
         self.last = _layers(second[-1], (second[-1] // 2,))
-        self.out = nn.Linear(second[-1] // 2, 4 * joints + BOX_VALUES)
+        self.out = Linear(second[-1] // 2, 4 * joints + BOX_VALUES)
 
     def forward(self, crops: Crops) -> Refined:
         people, points, _ = crops.points.shape
@@ -228,6 +229,6 @@ def turned(points: Tensor, angle: Tensor) -> Tensor:
 def _layers(inputs: int, widths: tuple[int, ...]) -> nn.Sequential:
     made: list[nn.Module] = []
     for width in widths:
-        made += [nn.Linear(inputs, width, bias=False), BatchNorm(width), nn.ReLU()]
+        made += [Linear(inputs, width, bias=False), BatchNorm(width), nn.ReLU()]
         inputs = width
     return nn.Sequential(*made)

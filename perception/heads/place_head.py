@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.backbones.hotformer import Gathering, PyramidLevel
+from perception.dense import Linear
 from perception.errors import PerceptionError
 from perception.sparse import SparseTensor
 from perception.sparse.pool import global_mean
@@ -36,8 +37,8 @@ class FeatureMixer(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.first = nn.Linear(channels, channels)
-        self.second = nn.Linear(channels, channels)
+        self.first = Linear(channels, channels)
+        self.second = Linear(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.gelu(self.first(self.norm(x))))
@@ -58,8 +59,8 @@ class PyramidPool(nn.Module):
             )
         self.attention = nn.ModuleList(QueryPool(channels, number) for number in pooled)
         self.mixers = nn.Sequential(*(FeatureMixer(channels) for _ in range(layers)))
-        self.tokens = nn.Linear(sum(pooled), tokens)
-        self.channels = nn.Linear(channels, size // tokens)
+        self.tokens = Linear(sum(pooled), tokens)
+        self.channels = Linear(channels, size // tokens)
         for module in self.mixers.modules():
             if isinstance(module, nn.Linear):
                 nn.init.trunc_normal_(module.weight, std=0.02)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.dense import Linear, linear
 from perception.errors import PerceptionError
 from perception.sparse import BatchNorm, ConvNormReLU, SparseTensor, SubmanifoldConv
 
@@ -24,7 +24,7 @@ class SparseBranch(nn.Module):
                 SubmanifoldConv(channels, channels, 3, bias=True, dimension=2), channels, eps=1e-5, momentum=0.1
             )
         )
-        self.out = nn.Linear(channels, width)
+        self.out = Linear(channels, width)
 
     def forward(self, x: SparseTensor) -> Tensor:
         return self.out(self.hidden(x).features)
@@ -33,7 +33,7 @@ class SparseBranch(nn.Module):
         """What ``forward`` answers in use in some ``rows`` (M,), at the cost of those only."""
         if isinstance(self.hidden, PointwiseLayer):
             return self.out(self.hidden.rows(x.features[rows]))
-        values = F.linear(neighbourhood(x, rows), self.hidden.conv.weight.flatten(1), self.hidden.conv.bias)
+        values = linear(neighbourhood(x, rows), self.hidden.conv.weight.flatten(1), self.hidden.conv.bias)
         return self.out(self.hidden.norm(values).relu())
 
 
@@ -42,7 +42,7 @@ class PointwiseLayer(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(channels, channels)
+        self.linear = Linear(channels, channels)
         self.norm = BatchNorm(channels, eps=1e-5, momentum=0.1)
 
     def forward(self, x: SparseTensor) -> SparseTensor:

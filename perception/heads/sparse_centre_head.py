@@ -110,6 +110,7 @@ class SparseCentreHead(nn.Module):
 
         ``boxes`` (N, 7 or 9) and class indices ``labels`` (N,) of each sample.
         """
+        weights.check_sparse()
         sites = predictions.features.sites
         height, width = sites.spatial_shape
         terms = []

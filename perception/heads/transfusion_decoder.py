@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.backbones.attention import Attention, PositionEncoding, xavier
+from perception.dense import Linear
 
 
 class QueryDecoder(nn.Module):
@@ -17,7 +18,7 @@ class QueryDecoder(nn.Module):
         self.cross_position = PositionEncoding(2, channels)
         self.self_attention = Attention(channels, heads, dropout)
         self.cross_attention = Attention(channels, heads, dropout)
-        self.linear1, self.linear2 = nn.Linear(channels, feedforward), nn.Linear(feedforward, channels)
+        self.linear1, self.linear2 = Linear(channels, feedforward), Linear(feedforward, channels)
         self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(channels) for _ in range(3))
         self.dropout = nn.Dropout(dropout)
         xavier(self)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
+from perception.dense import Linear
 from perception.errors import PerceptionError
 from perception.heads.centre_grid import CentreGrid
 from perception.heads.centre_head import HEATMAP_BIAS
@@ -88,13 +89,11 @@ class TransFusionHead(nn.Module):
             nn.ReLU(),
             nn.Conv2d(width, number, 3, padding=1),
         )
-        self.class_encoding = nn.Linear(number, width)
+        self.class_encoding = Linear(number, width)
         self.decoder = QueryDecoder(width, config.heads, config.feedforward, config.dropout)
         self.branches = nn.ModuleDict(
             {
-                name: nn.Sequential(
-                    nn.Linear(width, 64, bias=config.bias), BatchNorm(64), nn.ReLU(), nn.Linear(64, outputs)
-                )
+                name: nn.Sequential(Linear(width, 64, bias=config.bias), BatchNorm(64), nn.ReLU(), Linear(64, outputs))
                 for name, outputs in {**BRANCHES, **({"overlap": 1} if config.overlap else {}), "score": number}.items()
             }
         )

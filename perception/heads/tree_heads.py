@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.backbones.minkowski_unet import Level, MinkowskiUNet
+from perception.dense import Linear
 from perception.sparse import BatchNorm, SparseTensor
 from perception.trees.proposals import Proposals
 
@@ -18,9 +19,9 @@ class VoxelHead(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(inputs, inputs, bias=False)
+        self.hidden = Linear(inputs, inputs, bias=False)
         self.norm = BatchNorm(inputs)
-        self.out = nn.Linear(inputs, outputs)
+        self.out = Linear(inputs, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         answer: Tensor = self.out(F.leaky_relu(self.norm(self.hidden(features)), 0.2))
@@ -58,7 +59,7 @@ class ScoreNet(nn.Module):
     def __init__(self, inputs: int, downs: tuple[Level, ...], ups: tuple[Level, ...]) -> None:
         super().__init__()
         self.unet = MinkowskiUNet(inputs, downs, ups)
-        self.out = nn.Linear(self.unet.channels, 1)
+        self.out = Linear(self.unet.channels, 1)
 
     def forward(self, x: SparseTensor, proposals: Proposals) -> Tensor:
         """Logits (P,) of P proposals on the voxels ``x``."""

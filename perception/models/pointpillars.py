@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor, nn
@@ -56,9 +55,6 @@ SMALL = PointPillarsConfig(
     filters=(32, 64, 128),
     up_filters=(64, 64, 64),
 )
-
-# The same network with eyes all round: it looks at whole turns of a lidar, not at a camera's view.
-SMALL_ROUND = replace(SMALL, point_range=(-51.2, -51.2, -3.0, 51.2, 51.2, 1.0))
 
 
 class PointPillars(AnchorDetector):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from perception.backbones.preactivated_unet import EPS, MOMENTUM, NormReLU, PreactivatedUNet
 from perception.config import config
+from perception.dense import Linear
 from perception.losses.trees import IGNORED, Instances, TreeTruth
 from perception.models.tree_model import TreeModel, TreeVoxels, nearest_to_centre, sites_of, to_points
 from perception.points import PointBatch
@@ -52,9 +53,9 @@ class Branch(nn.Module):
 
     def __init__(self, channels: int, outputs: int) -> None:
         super().__init__()
-        self.hidden = nn.Linear(channels, channels)
+        self.hidden = Linear(channels, channels)
         self.norm = BatchNorm(channels, eps=EPS, momentum=MOMENTUM)
-        self.out = nn.Linear(channels, outputs)
+        self.out = Linear(channels, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         answer: Tensor = self.out(torch.relu(self.norm(self.hidden(features))))

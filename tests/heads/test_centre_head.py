@@ -9,8 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from perception.errors import PerceptionError
-from perception.heads.centre_grid import CentreGrid
-from perception.heads.centre_head import CentreHead, CentreLossWeights, CentrePredictions, TaskMaps, object_losses
+from perception.heads.centre_grid import CentreGrid, decode
+from perception.heads.centre_head import (
+    CentreHead,
+    CentreLossWeights,
+    CentrePredictions,
+    TaskMaps,
+    object_losses,
+    total_loss,
+)
 from perception.heads.centre_selection import CentreSelection, Peaks, Suppression, best, gather_peaks, suppress
 from perception.heads.dense_branches import answers_at
 from perception.heads.sparse_branches import SparseBranch
@@ -174,22 +181,35 @@ def test_what_is_learned_is_what_is_found() -> None:
     torch.testing.assert_close(both, boxes, atol=0.15, rtol=0)
 
 
-def test_headings_may_be_opposite_where_ends_look_alike() -> None:
-    """Only ``direction`` of the heading's loss is left for a box that points the other way, and it pulls at once."""
-    wanted = torch.tensor([[0.1, 0.2, 0.0, 1.4, 0.5, 0.4, 0.6, 0.8]])
-    truth = torch.tensor([[0.04, 0.08, 0.0, 4.0, 1.6, 1.5, 0.9273]])
-    cells = torch.zeros(1, 2, dtype=torch.int64)
+def test_an_axis_and_a_side_give_the_heading_back() -> None:
+    headings = torch.linspace(-3.1, 3.1, 41)
+    wanted = torch.cat([torch.zeros(41, 6), headings.cos()[:, None], headings.sin()[:, None]], 1)
+    truth = torch.cat([torch.zeros(41, 3), torch.ones(41, 3), headings[:, None]], 1)
+    cells = torch.zeros(41, 2, dtype=torch.int64)
+    values = torch.cat([torch.zeros(41, 6), torch.randn(41, 3)], 1).requires_grad_()
+    weights = CentreLossWeights(side=1.0)
+    optimiser = torch.optim.Adam([values], 0.05)
+    for _ in range(400):
+        parts = object_losses(cells, values, None, wanted, truth, GRID, weights)
+        optimiser.zero_grad()
+        total_loss([parts])["loss"].backward()
+        optimiser.step()
+    found = decode(cells, values.detach(), GRID)[:, 6]
+    assert ((found - headings).cos() > 0.995).all()
 
-    def box(values: torch.Tensor, direction: float) -> torch.Tensor:
-        weights = CentreLossWeights(box=1.0, direction=direction)
-        return object_losses(cells, values, None, wanted, truth, GRID, weights)["box"]
 
-    opposite = torch.cat([wanted[:, :6], -wanted[:, 6:]], 1)
-    assert float(box(wanted, 0.2)) == 0
-    assert float(box(opposite, 1.0)) == pytest.approx(2.8)
-    assert float(box(opposite, 0.2)) == pytest.approx(0.2 * 2.8)
-    # near no heading at all the plain loss of both ends cancels, this one does not
-    nothing = torch.cat([wanted[:, :6], torch.tensor([[-0.01, -0.01]])], 1).requires_grad_()
-    box(nothing, 0.2).backward()
-    assert nothing.grad is not None
-    assert (nothing.grad[0, 6:] > 0.5).all()
+def test_front_and_back_that_look_alike_leave_an_axis() -> None:
+    """Half of the boxes head one way, half the other, and one answer must do for all."""
+    heading = torch.tensor([0.6, 0.6 + torch.pi]).repeat(20)
+    wanted = torch.cat([torch.zeros(40, 6), heading.cos()[:, None], heading.sin()[:, None]], 1)
+    truth = torch.cat([torch.zeros(40, 3), torch.ones(40, 3), heading[:, None]], 1)
+    cells = torch.zeros(40, 2, dtype=torch.int64)
+    answer = torch.zeros(1, 9, requires_grad=True)
+    optimiser = torch.optim.Adam([answer], 0.05)
+    for _ in range(300):
+        parts = object_losses(cells, answer.expand(40, 9), None, wanted, truth, GRID, CentreLossWeights())
+        optimiser.zero_grad()
+        total_loss([parts])["loss"].backward()
+        optimiser.step()
+    found = decode(cells[:1], answer.detach(), GRID)[0, 6]
+    assert abs(float((found - 0.6).sin())) < 0.02

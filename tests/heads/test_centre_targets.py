@@ -67,6 +67,26 @@ def test_dense_targets_equal_a_loop() -> None:
     torch.testing.assert_close(found.heatmap, heatmap, atol=1e-5, rtol=1e-5)
 
 
+def test_cells_beside_learn_the_box_too() -> None:
+    boxes = [random_boxes(6), random_boxes(0), random_boxes(3)]
+    boxes[0][0, :2] = torch.tensor([-4.0, -6.0])  # in the corner of the map
+    objects = objects_of_task(boxes, [torch.zeros(len(b)).long() for b in boxes], range(1), GRID, SHAPE)
+    alone, found = centre_targets(objects, 1, 3, SHAPE), centre_targets(objects, 1, 3, SHAPE, reach=1)
+    assert torch.equal(found.heatmap, alone.heatmap)
+    wanted = set()
+    for sample, cell, box in zip(alone.sample.tolist(), alone.cell.tolist(), alone.boxes):
+        for y in range(cell // SHAPE[1] - 1, cell // SHAPE[1] + 2):
+            for x in range(cell % SHAPE[1] - 1, cell % SHAPE[1] + 2):
+                if 0 <= y < SHAPE[0] and 0 <= x < SHAPE[1]:
+                    wanted.add((sample, y * SHAPE[1] + x, tuple(box.tolist())))
+    rows = zip(found.sample.tolist(), found.cell.tolist(), found.boxes)
+    assert {(sample, cell, tuple(box.tolist())) for sample, cell, box in rows} == wanted
+    assert len(found.cell) == len(wanted) >= 4 + 8 * 4
+    cells = torch.stack([found.cell % SHAPE[1], found.cell // SHAPE[1]], 1)
+    decoded, near = decode(cells, found.values, GRID), (found.boxes[:, 0].abs() < 3.7) & (found.boxes[:, 1].abs() < 5.5)
+    torch.testing.assert_close(decoded[near], found.boxes[near], atol=1e-4, rtol=1e-4)
+
+
 def test_decoding_gives_the_boxes_back() -> None:
     boxes = random_boxes(30, 9)
     inside = (boxes[:, 0].abs() < 3.7) & (boxes[:, 1].abs() < 5.5)  # the outermost half cell is clamped away

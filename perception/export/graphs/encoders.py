@@ -9,7 +9,13 @@ from torch import Tensor, nn
 
 from perception.backbones.dynamic_encoder import DynamicVoxelEncoder
 from perception.backbones.stacked_pillars import StackedPillarEncoder
-from perception.backbones.voxel_encoders import DynamicPillarEncoder, MeanEncoder, PillarEncoder
+from perception.backbones.voxel_encoders import (
+    DynamicPillarEncoder,
+    HeightSlices,
+    MeanEncoder,
+    PillarEncoder,
+    slice_of,
+)
 from perception.errors import PerceptionError
 from perception.export.graphs.fold import folded_linear
 from perception.export.graphs.groups import group_count, group_max, group_mean
@@ -45,6 +51,19 @@ class DynamicPillars(Encoder):
         planar = (xyz - self.centre(coordinates).index_select(0, owner))[:, :2]
         values = self.linear(torch.cat([points[:, 2:], offset, planar], 1)).relu()
         return torch.cat([group_max(values, owner, coordinates), torch.log(count + 1)], 1)
+
+
+class SlicesGraph(Encoder):
+    """``HeightSlices``."""
+
+    def __init__(self, source: HeightSlices) -> None:
+        super().__init__()
+        self.low, self.height, self.slices = source.low, source.height, source.slices
+
+    def forward(self, points: Tensor, owner: Tensor, coordinates: Tensor) -> Tensor:
+        held = slice_of(points[:, 2], self.low, self.height, self.slices)[:, None] == torch.arange(self.slices)
+        count = group_count(owner, coordinates)
+        return torch.cat([group_max(held.float(), owner, coordinates), torch.log(count + 1)], 1)
 
 
 class DynamicVoxelsGraph(Encoder):
@@ -109,6 +128,8 @@ def encoder_graph(source: nn.Module) -> Encoder:
         return Mean()
     if isinstance(source, DynamicPillarEncoder):
         return DynamicPillars(source)
+    if isinstance(source, HeightSlices):
+        return SlicesGraph(source)
     if isinstance(source, DynamicVoxelEncoder):
         return DynamicVoxelsGraph(source)
     if isinstance(source, (PillarEncoder, StackedPillarEncoder)):

@@ -37,7 +37,7 @@ def is_dynamic(model: Any) -> bool:
     if hasattr(config, "encoder"):
         return bool(config.encoder == "dynamic")
     if hasattr(config, "backbone"):
-        return config.backbone in ("dynamic_pillars", "local_pillars")
+        return config.backbone in ("dynamic_pillars", "local_pillars", "height_slices")
     return not hasattr(config, "max_points")
 
 

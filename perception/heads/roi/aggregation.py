@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
+from perception.dense import Linear
 from perception.heads.roi.ball_query import ball_query
 from perception.heads.roi.segments import paired_relu, segment_max
 from perception.points import PointBatch
@@ -55,8 +56,8 @@ class BallFeatures(nn.Module):
         super().__init__()
         self.ball = ball
         first, second = ball.widths
-        self.first, self.first_norm = nn.Linear(3 + inputs, first, bias=False), CountedNorm(first)
-        self.second, self.second_norm = nn.Linear(first, second, bias=False), CountedNorm(second)
+        self.first, self.first_norm = Linear(3 + inputs, first, bias=False), CountedNorm(first)
+        self.second, self.second_norm = Linear(first, second, bias=False), CountedNorm(second)
         for layer in (self.first, self.second):
             nn.init.kaiming_normal_(layer.weight)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from perception.dense import Linear
 from perception.geometry import box_of_points
 from perception.losses.focal import sigmoid_focal
 from perception.points import PointBatch
@@ -20,9 +21,9 @@ class PointHead(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for width in widths:
-            layers += [nn.Linear(inputs, width, bias=False), BatchNorm(width), nn.ReLU()]
+            layers += [Linear(inputs, width, bias=False), BatchNorm(width), nn.ReLU()]
             inputs = width
-        self.layers = nn.Sequential(*layers, nn.Linear(inputs, 1))
+        self.layers = nn.Sequential(*layers, Linear(inputs, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(features)[:, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from perception.config import config
+from perception.dense import Linear
 from perception.sparse import BatchNorm
 
 
@@ -27,8 +28,8 @@ class RefineHead(nn.Module):
         self.shared, width = _connected(inputs, layers.shared, layers.dropout)
         self.score, score_width = _connected(width, layers.score, layers.dropout)
         self.residual, residual_width = _connected(width, layers.residual, layers.dropout)
-        self.score_out = nn.Linear(score_width, 1)
-        self.residual_out = nn.Linear(residual_width, 7)
+        self.score_out = Linear(score_width, 1)
+        self.residual_out = Linear(residual_width, 7)
         for layer, spread in ((self.score_out, 0.01), (self.residual_out, 0.001)):
             nn.init.normal_(layer.weight, 0, spread)
             nn.init.zeros_(layer.bias)
@@ -45,7 +46,7 @@ def _connected(inputs: int, widths: tuple[int, ...], dropout: float) -> tuple[nn
     for width in widths:
         if layers:
             layers.append(nn.Dropout(dropout))
-        linear = nn.Linear(inputs, width, bias=False)
+        linear = Linear(inputs, width, bias=False)
         nn.init.xavier_normal_(linear.weight)
         layers += [linear, BatchNorm(width), nn.ReLU()]
         inputs = width

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.config import config
+from perception.dense import Linear
 from perception.heads.roi.neighbours import Neighbours
 from perception.heads.roi.pool_kernels import first_largest
 from perception.heads.roi.voxel_query import voxel_query
@@ -35,9 +36,9 @@ class VoxelPool(nn.Module):
         super().__init__()
         self.scale, self.grid = scale, grid
         width = scale.channels
-        self.inner, self.inner_norm = nn.Linear(inputs, width, bias=False), BatchNorm(width)
-        self.position, self.position_norm = nn.Linear(3, width, bias=False), OffsetNorm(width)
-        self.outer, self.outer_norm = nn.Linear(width, width, bias=False), BatchNorm(width)
+        self.inner, self.inner_norm = Linear(inputs, width, bias=False), BatchNorm(width)
+        self.position, self.position_norm = Linear(3, width, bias=False), OffsetNorm(width)
+        self.outer, self.outer_norm = Linear(width, width, bias=False), BatchNorm(width)
         for layer in (self.inner, self.position, self.outer):
             nn.init.kaiming_normal_(layer.weight)
 

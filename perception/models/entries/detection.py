@@ -31,7 +31,7 @@ from perception.models.focals_images import (
     FocalsImageVoxelRCNN,
     FocalsImageVoxelRCNNConfig,
 )
-from perception.models.pointpillars import SMALL, SMALL_ROUND, PointPillars, PointPillarsConfig
+from perception.models.pointpillars import SMALL, PointPillars, PointPillarsConfig
 from perception.models.pv_rcnn import PVRCNN, PVRCNNConfig
 from perception.models.pv_rcnn import WAYMO as PV_RCNN_WAYMO
 from perception.models.second import SECOND, SECONDConfig
@@ -72,14 +72,11 @@ DETECTION: dict[str, Entry] = {
     "pointpillars-small": Entry(
         PointPillars, SMALL, "detection", "PointPillars for CPUs: an eighth of the work, geometry only; KITTI classes"
     ),
-    "pointpillars-small-round": Entry(
-        PointPillars, SMALL_ROUND, "detection", "PointPillars for CPUs, all round a car, geometry only; KITTI classes"
-    ),
     "centerpoint-small": Entry(
         CenterPoint,
         CENTERPOINT_SMALL,
         "detection",
-        "CenterPoint for CPUs: pillars all round a car, geometry only; KITTI classes",
+        "CenterPoint for CPUs: occupied slices of height all round a car; KITTI classes",
     ),
     "voxel-rcnn-car": Entry(
         VoxelRCNN,

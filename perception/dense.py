@@ -1,0 +1,86 @@
+"""Products of dense matrices, with oneDNN's kernels where torch's own choice is slower.
+
+For matrices torch calls the BLAS that it was built with, on x86 mostly MKL, which leaves half of an AMD core's AVX-512
+unused: on Zen 5 it reaches 110 GFLOP/s where oneDNN, which torch carries for convolutions, reaches 250. Layers here
+are torch's, with the same parameters and names; in use, without gradients, they ask oneDNN.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Below so many multiplications, or rows, oneDNN's way to its kernel takes longer than the product.
+_WORTH_IT = 1_500_000
+_ROWS = 8
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.linear``: x (..., C_in), weight (C_out, C_in), bias (C_out,) -> (..., C_out)."""
+    if not _fast(x, weight) or x.numel() * len(weight) < _WORTH_IT or x.numel() < _ROWS * x.shape[-1]:
+        return F.linear(x, weight, bias)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+    return product
+
+
+def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``F.conv2d`` with a kernel of 1x1: x (B, C_in, H, W), weight (C_out, C_in, 1, 1) -> (B, C_out, H, W).
+
+    Fast for maps that lie channels-last in memory.
+    """
+    if not _fast(x, weight) or not x.is_contiguous(memory_format=torch.channels_last):
+        return F.conv2d(x, weight, bias)
+    return linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+
+
+class Linear(nn.Linear):
+    """``nn.Linear`` by ``linear``."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return linear(input, self.weight, self.bias)
+
+
+class PointwiseConv(nn.Conv2d):
+    """``nn.Conv2d`` with a kernel of 1x1 by ``pointwise``."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return pointwise(input, self.weight, self.bias)
+
+
+class PointwiseTransposed(nn.ConvTranspose2d):
+    """``nn.ConvTranspose2d`` with a kernel of 1x1, the same as a convolution with the weight laid out the other way."""
+
+    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
+        super().__init__(inputs, outputs, 1, bias=bias)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if _fast(input, self.weight):
+            return pointwise(input, self.weight.transpose(0, 1), self.bias)
+        return super().forward(input, output_size)
+
+
+def _fast(x: Tensor, weight: Tensor) -> bool:
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
+        return False
+    kind = x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and x.numel() > 0
+    wanted = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
+    return kind and not wanted and type(x) is Tensor and _works()
+
+
+@functools.cache
+def _works() -> bool:
+    """Whether this torch has oneDNN's product and this processor AVX-512: its narrower kernels are no faster."""
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not torch.backends.mkldnn.is_available():
+        return False
+    x, weight = torch.ones(8, 16), torch.ones(4, 16)
+    try:
+        found = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+    except (AttributeError, RuntimeError):  # an operator that torch does not promise to keep
+        return False
+    return bool((found == 16).all())

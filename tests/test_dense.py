@@ -1,0 +1,70 @@
+"""Products by oneDNN against torch's own, and where they must step aside."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from perception import dense
+
+
+@pytest.fixture(autouse=True)
+def _always(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dense, "_WORTH_IT", 0)
+    monkeypatch.setattr(dense, "_ROWS", 0)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(700, 96), (3, 50, 96), (1, 96), (0, 96), (2, 0, 96)])
+def test_linear_is_torchs(shape: tuple[int, ...], bias: bool) -> None:
+    layer = dense.Linear(96, 40, bias=bias)
+    x = torch.randn(shape)
+    with torch.inference_mode():
+        found = layer(x)
+    torch.testing.assert_close(found, F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+
+
+def test_rows_and_weights_may_be_strided() -> None:
+    x, weight = torch.randn(64, 300).t(), torch.randn(96, 64)[8:72]
+    with torch.inference_mode():
+        torch.testing.assert_close(dense.linear(x, weight), F.linear(x, weight), atol=1e-4, rtol=1e-5)
+        torch.testing.assert_close(dense.linear(x[::3], weight[:, :]), F.linear(x[::3], weight), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("make", [dense.PointwiseConv, dense.PointwiseTransposed])
+def test_convolutions_of_one_cell_are_torchs(layout: torch.memory_format, make: type[nn.Conv2d]) -> None:
+    layer = make(32, 24).eval()
+    x = torch.randn(2, 32, 17, 9).contiguous(memory_format=layout)
+    wanted = F.conv_transpose2d if make is dense.PointwiseTransposed else F.conv2d
+    with torch.inference_mode():
+        found = layer(x)
+    assert found.is_contiguous(memory_format=layout)
+    torch.testing.assert_close(found, wanted(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_half_precision_and_compilers_get_torchs_own() -> None:
+    layer = dense.Linear(16, 8)
+    x = torch.randn(30, 16, requires_grad=True)
+    layer(x).sum().backward()
+    assert x.grad is not None
+    assert layer.weight.grad is not None
+    with torch.no_grad():
+        assert layer.to(torch.bfloat16)(x.to(torch.bfloat16)).dtype == torch.bfloat16
+        assert layer.double()(x.double()).dtype == torch.float64
+        with torch.autocast("cpu", torch.bfloat16):
+            assert layer.float()(x).dtype == torch.bfloat16
+    program = torch.export.export(layer.eval(), (torch.randn(30, 16),))
+    assert "mkldnn" not in str(program.graph)
+
+
+def test_no_vector_extension_or_no_such_operator_means_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    dense._works.cache_clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    try:
+        with torch.inference_mode():
+            assert not dense._fast(torch.ones(4, 4), torch.ones(4, 4))
+    finally:
+        dense._works.cache_clear()
