@@ -1,13 +1,16 @@
-"""Products of dense matrices, with oneDNN's kernels where torch's own choice is slower.
+"""Dense products and convolutions, with oneDNN's kernels where torch's own choice is slower.
 
 For matrices torch calls the BLAS that it was built with, on x86 mostly MKL, which leaves half of an AMD core's AVX-512
-unused: on Zen 5 it reaches 110 GFLOP/s where oneDNN, which torch carries for convolutions, reaches 250. Layers here
-are torch's, with the same parameters and names; in use, without gradients, they ask oneDNN.
+unused: on Zen 5 it reaches 110 GFLOP/s where oneDNN, which torch carries for convolutions, reaches 250. On large maps
+normalisation, sum and ReLU after a convolution cost as much as a third of it, since each goes through memory again;
+oneDNN does them on the way. Layers here are torch's, with the same parameters and names; in use, without gradients,
+they ask oneDNN.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -63,6 +66,81 @@ class PointwiseTransposed(nn.ConvTranspose2d):
         if _fast(input, self.weight):
             return pointwise(input, self.weight.transpose(0, 1), self.bias)
         return super().forward(input, output_size)
+
+
+class Layers(nn.Sequential):
+    """``nn.Sequential`` in which a convolution, its batch norm and its ReLU are one pass in use."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        layers, place = list(self), 0
+        while place < len(layers):
+            conv, norm, relu = layers[place], *(*layers[place + 1 : place + 3], None, None)[:2]
+            if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
+                rectify = isinstance(relu, nn.ReLU)
+                input = conv_norm(input, conv, norm, rectify)
+                place += 2 + rectify
+            else:
+                input = conv(input)
+                place += 1
+        return input
+
+
+def conv_norm(
+    x: Tensor,
+    conv: nn.Conv2d | nn.ConvTranspose2d,
+    norm: nn.Module,
+    rectify: bool = True,
+    plus: Tensor | None = None,
+) -> Tensor:
+    """``norm(conv(x)) + plus``, then ReLU if ``rectify``; ``plus`` has the shape of the result."""
+    # Exports put identities in the place of norms.
+    fusable = isinstance(norm, nn.BatchNorm2d) and _fusable(x, conv, norm)
+    if not fusable or (plus is not None and not _beside(plus, conv)):
+        y = norm(conv(x))
+        y = y if plus is None else y + plus
+        return y.relu() if rectify else y
+    assert isinstance(norm, nn.BatchNorm2d)
+    weight, bias = _folded(conv, norm)
+    kind = "relu" if rectify else "none"
+    steps = [list(conv.padding), list(conv.stride), list(conv.dilation)]
+    product: Tensor
+    if isinstance(conv, nn.ConvTranspose2d):
+        padding, stride, dilation = steps
+        product = torch.ops.mkldnn._convolution_transpose_pointwise(
+            x, weight, bias, padding, list(conv.output_padding), stride, dilation, 1, kind, [], ""
+        )
+    elif plus is not None:
+        after: tuple[Any, ...] = ("relu", [], "") if rectify else (None, [], None)
+        product = torch.ops.mkldnn._convolution_pointwise.binary(x, plus, weight, bias, *steps, 1, "add", 1.0, *after)
+    else:
+        product = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *steps, 1, kind, [], "")
+    return product
+
+
+def _folded(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = (norm.running_var + norm.eps).rsqrt()
+    scale = scale if norm.weight is None else scale * norm.weight
+    shift = -norm.running_mean * scale if conv.bias is None else (conv.bias - norm.running_mean) * scale
+    across = scale[None, :, None, None] if isinstance(conv, nn.ConvTranspose2d) else scale[:, None, None, None]
+    return conv.weight * across, shift if norm.bias is None else shift + norm.bias
+
+
+def _fusable(x: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> bool:
+    plain = conv.groups == 1 and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    return (
+        plain
+        and not norm.training
+        and norm.running_var is not None
+        and norm.running_var.dtype == torch.float32
+        and _fast(x, conv.weight)
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def _beside(plus: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
+    return isinstance(conv, nn.Conv2d) and plus.is_contiguous(memory_format=torch.channels_last)
 
 
 def _fast(x: Tensor, weight: Tensor) -> bool:

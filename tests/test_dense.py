@@ -45,6 +45,51 @@ def test_convolutions_of_one_cell_are_torchs(layout: torch.memory_format, make: 
     torch.testing.assert_close(found, wanted(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
 
 
+def randomise(model: nn.Module) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
+            if module.affine:
+                nn.init.normal_(module.weight)
+                nn.init.normal_(module.bias)
+            nn.init.uniform_(module.running_var, 0.5, 2.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_layers_in_one_pass_are_torchs(layout: torch.memory_format) -> None:
+    made = [
+        *(nn.Conv2d(16, 24, 3, 2, 1), nn.BatchNorm2d(24), nn.ReLU()),
+        *(dense.PointwiseConv(24, 32, bias=False), nn.BatchNorm2d(32)),
+        *(nn.ConvTranspose2d(32, 20, 2, 2, bias=False), nn.BatchNorm2d(20, affine=False), nn.ReLU()),
+        *(dense.PointwiseTransposed(20, 8), nn.BatchNorm2d(8), nn.ReLU()),
+        nn.Conv2d(8, 5, 3, padding=1),
+    ]
+    randomise(nn.ModuleList(made))
+    layers, plain = dense.Layers(*made), nn.Sequential(*made)
+    x = torch.randn(2, 16, 14, 10).contiguous(memory_format=layout)
+    with torch.no_grad():
+        torch.testing.assert_close(layers.eval()(x), plain.eval()(x), atol=1e-4, rtol=1e-4)
+        for module in made:  # in training statistics are the batch's and are kept
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 0.0
+        torch.testing.assert_close(layers.train()(x), plain.train()(x))
+    assert list(layers.state_dict()) == list(plain.state_dict())
+    assert torch.equal(layers.eval()(x.requires_grad_()), plain(x))
+
+
+@pytest.mark.parametrize("rectify", [True, False])
+def test_a_sum_on_the_way(rectify: bool) -> None:
+    conv, norm = nn.Conv2d(12, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16).eval()
+    randomise(norm)
+    x, plus = (torch.randn(2, c, 9, 7).contiguous(memory_format=torch.channels_last) for c in (12, 16))
+    before = plus.clone()
+    with torch.inference_mode():
+        wanted = norm(conv(x)) + plus
+        found = dense.conv_norm(x, conv, norm, rectify, plus)
+    torch.testing.assert_close(found, wanted.relu() if rectify else wanted, atol=1e-4, rtol=1e-4)
+    assert torch.equal(plus, before)
+
+
 def test_gradients_half_precision_and_compilers_get_torchs_own() -> None:
     layer = dense.Linear(16, 8)
     x = torch.randn(30, 16, requires_grad=True)

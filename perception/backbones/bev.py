@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from perception.dense import PointwiseConv, PointwiseTransposed
+from perception.dense import Layers, PointwiseConv, PointwiseTransposed
 from perception.sparse import SparseTensor
 
 
@@ -51,9 +51,9 @@ class BEVBackbone(nn.Module):
             block = _conv_norm_relu(nn.Conv2d(inputs, width, 3, stride, 1, bias=False))
             for _ in range(depth):
                 block += _conv_norm_relu(nn.Conv2d(width, width, 3, 1, 1, bias=False))
-            self.blocks.append(nn.Sequential(*block))
+            self.blocks.append(Layers(*block))
             up = _resize(width, up_width, up_stride, conv_for_no_stride)
-            self.ups.append(nn.Sequential(*_conv_norm_relu(up)))
+            self.ups.append(Layers(*_conv_norm_relu(up)))
             inputs = width
 
     def forward(self, x: Tensor) -> Tensor:

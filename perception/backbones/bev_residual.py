@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from perception.dense import PointwiseConv, PointwiseTransposed
+from perception.dense import Layers, PointwiseConv, PointwiseTransposed, conv_norm
 from perception.errors import PerceptionError
 
 
@@ -23,11 +23,11 @@ class ResidualBlock2D(nn.Module):
         self.norm1 = _norm(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = _norm(outputs)
-        self.shortcut = nn.Sequential(_pointwise(inputs, outputs, stride), _norm(outputs)) if shortcut else None
+        self.shortcut = Layers(_pointwise(inputs, outputs, stride), _norm(outputs)) if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         same = x if self.shortcut is None else self.shortcut(x)
-        return (self.norm2(self.conv2(self.norm1(self.conv1(x)).relu())) + same).relu()
+        return conv_norm(conv_norm(x, self.conv1, self.norm1), self.conv2, self.norm2, plus=same)
 
 
 class BEVResBackbone(nn.Module):
@@ -52,7 +52,7 @@ class BEVResBackbone(nn.Module):
         for depth, stride, width, up_stride, up_width in zip(layers, strides, filters, up_strides, up_filters):
             further = [ResidualBlock2D(width, width) for _ in range(depth)]
             self.blocks.append(nn.Sequential(ResidualBlock2D(inputs, width, stride, shortcut=True), *further))
-            self.ups.append(nn.Sequential(_resample(width, up_width, up_stride), _norm(up_width), nn.ReLU()))
+            self.ups.append(Layers(_resample(width, up_width, up_stride), _norm(up_width), nn.ReLU()))
             inputs = width
 
     def forward(self, x: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from perception.backbones.cells import lowest_corners
 from perception.camera import CameraView
-from perception.dense import PointwiseConv
+from perception.dense import Layers, PointwiseConv, conv_norm
 from perception.sparse import Sites, VoxelGrid
 from perception.sparse.scatter import gather_rows
 
@@ -29,12 +29,11 @@ class Bottleneck(nn.Module):
         self.conv3, self.bn3 = PointwiseConv(width, outputs, bias=False), nn.BatchNorm2d(outputs)
         self.downsample: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.downsample = nn.Sequential(PointwiseConv(inputs, outputs, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = Layers(PointwiseConv(inputs, outputs, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.bn1(self.conv1(x)).relu()
-        y = self.bn2(self.conv2(y)).relu()
-        return (self.bn3(self.conv3(y)) + self.downsample(x)).relu()
+        y = conv_norm(conv_norm(x, self.conv1, self.bn1), self.conv2, self.bn2)
+        return conv_norm(y, self.conv3, self.bn3, plus=self.downsample(x))
 
 
 class ImageEncoder(nn.Module):
@@ -54,7 +53,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = (images - self.mean) / self.deviation
-        return self.layer1(self.pool(self.bn1(self.conv1(x)).relu()))
+        return self.layer1(self.pool(conv_norm(x, self.conv1, self.bn1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ class ImageBranch(nn.Module):
         super().__init__()
         self.grid, self.channels = grid, channels
         self.encoder = ImageEncoder()
-        self.reduce = nn.Sequential(PointwiseConv(256, channels, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+        self.reduce = Layers(PointwiseConv(256, channels, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
 
     def forward(self, views: Sequence[CameraView | None]) -> ImageFeatures:
         """Images of one size are one batch; published code pads all to the largest, which blurs their borders."""

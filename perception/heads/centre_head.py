@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
+from perception.dense import Layers
 from perception.errors import PerceptionError
 from perception.heads.centre_grid import CentreGrid, axes, decode
 from perception.heads.centre_selection import CentreSelection, Peaks, best, gather_peaks, suppress
@@ -93,7 +94,7 @@ class CentreHead(nn.Module):
         self.classes = tuple(name for names in tasks for name in names)
         ends = list(accumulate(len(names) for names in tasks))
         self.ranges = tuple(range(end - len(names), end) for end, names in zip(ends, tasks))
-        self.shared = nn.Sequential(*conv_norm_relu(inputs, channels, bias, eps, momentum))
+        self.shared = Layers(*conv_norm_relu(inputs, channels, bias, eps, momentum))
         self.tasks = nn.ModuleList()
         for names in tasks:
             widths = branch_widths(len(names), velocity, overlap) | {"rotation": 2 + axis}

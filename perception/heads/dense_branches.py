@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from perception.dense import Layers
+
 
 def branch(inputs: int, width: int, bias: bool, eps: float, momentum: float) -> nn.Sequential:
     """A 3x3 convolution with normalisation and ReLU, then a 3x3 convolution to ``width``."""
-    return nn.Sequential(*conv_norm_relu(inputs, inputs, bias, eps, momentum), nn.Conv2d(inputs, width, 3, padding=1))
+    return Layers(*conv_norm_relu(inputs, inputs, bias, eps, momentum), nn.Conv2d(inputs, width, 3, padding=1))
 
 
 def conv_norm_relu(inputs: int, outputs: int, bias: bool, eps: float, momentum: float) -> list[nn.Module]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
-from perception.dense import Linear
+from perception.dense import Layers, Linear
 from perception.errors import PerceptionError
 from perception.heads.centre_grid import CentreGrid
 from perception.heads.centre_head import HEATMAP_BIAS
@@ -83,7 +83,7 @@ class TransFusionHead(nn.Module):
         width, number = config.channels, len(self.classes)
         self.every_cell = tuple(self.classes.index(name) for name in config.every_cell)
         self.shared = nn.Conv2d(inputs, width, 3, padding=1)
-        self.heatmap = nn.Sequential(
+        self.heatmap = Layers(
             nn.Conv2d(width, width, 3, padding=1, bias=config.bias),
             nn.BatchNorm2d(width),
             nn.ReLU(),

@@ -50,6 +50,8 @@ def build(name: str) -> tuple[Any, WeightsHeader]:
             nn.init.normal_(module.bias, 0, 0.1)
         elif isinstance(module, nn.Conv2d) and module.bias is not None:
             nn.init.normal_(module.bias, -1, 0.5)
+    if name == "centerpoint-small":  # of occupied slices a random network makes peaks that differ by rounding alone
+        model.head.tasks[0]["heatmap"][3].weight.data.mul_(10)
     return model, WeightsHeader(name, {}, model.classes, Card("nothing", "Apache-2.0"))
 
 
