@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -113,3 +118,19 @@ def test_no_vector_extension_or_no_such_operator_means_torchs_own(monkeypatch: p
             assert not dense._fast(torch.ones(4, 4), torch.ones(4, 4))
     finally:
         dense._works.cache_clear()
+
+
+@pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists(), reason="no large pages here")
+@pytest.mark.parametrize("order", ["import perception, torch", "import torch, perception"])
+def test_large_tensors_get_large_pages(order: str) -> None:
+    if "[never]" in Path("/sys/kernel/mm/transparent_hugepage/enabled").read_text():
+        pytest.skip("this machine has large pages turned off")
+    program = f"""{order}, resource
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+before = faults()
+torch.zeros(64 << 20)
+print(faults() - before)"""
+    environment = {name: value for name, value in os.environ.items() if name != "THP_MEM_ALLOC_ENABLE"}
+    command = [sys.executable, "-c", program]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert int(found.stdout) < 20_000, "256 MB at 4 kB a page are 65,536 faults"
