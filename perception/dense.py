@@ -69,20 +69,36 @@ class PointwiseTransposed(nn.ConvTranspose2d):
 
 
 class Layers(nn.Sequential):
-    """``nn.Sequential`` in which a convolution, its batch norm and its ReLU are one pass in use."""
+    """``nn.Sequential`` in which a convolution or product, its batch norm and its ReLU are one pass in use."""
 
     def forward(self, input: Tensor) -> Tensor:
         layers, place = list(self), 0
         while place < len(layers):
             conv, norm, relu = layers[place], *(*layers[place + 1 : place + 3], None, None)[:2]
+            rectify = isinstance(relu, nn.ReLU)
             if isinstance(conv, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, nn.BatchNorm2d):
-                rectify = isinstance(relu, nn.ReLU)
                 input = conv_norm(input, conv, norm, rectify)
+                place += 2 + rectify
+            elif isinstance(conv, nn.Linear) and isinstance(norm, nn.BatchNorm1d):
+                input = linear_norm(input, conv, norm, rectify)
                 place += 2 + rectify
             else:
                 input = conv(input)
                 place += 1
         return input
+
+
+def linear_norm(x: Tensor, layer: nn.Linear, norm: nn.Module, rectify: bool = True) -> Tensor:
+    """``norm(layer(x))`` of rows (..., C_in), then ReLU if ``rectify``."""
+    few = x.numel() < _ROWS * x.shape[-1] or x.numel() * len(layer.weight) < _WORTH_IT
+    if few or not isinstance(norm, nn.BatchNorm1d) or not _known(norm) or not _fast(x, layer.weight):
+        y = layer(x)
+        y = norm(y.flatten(0, -2)).view_as(y)
+        return y.relu() if rectify else y
+    scale, shift = _scale_and_shift(norm, layer.bias)
+    kind = "relu" if rectify else "none"
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight * scale[:, None], shift, kind, [], "")
+    return product
 
 
 def conv_norm(
@@ -118,25 +134,29 @@ def conv_norm(
 
 
 def _folded(conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    scale, shift = _scale_and_shift(norm, conv.bias)
+    across = scale[None, :, None, None] if isinstance(conv, nn.ConvTranspose2d) else scale[:, None, None, None]
+    return conv.weight * across, shift
+
+
+def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What a norm in use does to a product whose ``bias`` comes before it."""
     assert norm.running_var is not None
     assert norm.running_mean is not None
     scale = (norm.running_var + norm.eps).rsqrt()
     scale = scale if norm.weight is None else scale * norm.weight
-    shift = -norm.running_mean * scale if conv.bias is None else (conv.bias - norm.running_mean) * scale
-    across = scale[None, :, None, None] if isinstance(conv, nn.ConvTranspose2d) else scale[:, None, None, None]
-    return conv.weight * across, shift if norm.bias is None else shift + norm.bias
+    shift = -norm.running_mean * scale if bias is None else (bias - norm.running_mean) * scale
+    return scale, shift if norm.bias is None else shift + norm.bias
 
 
 def _fusable(x: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> bool:
     plain = conv.groups == 1 and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    return (
-        plain
-        and not norm.training
-        and norm.running_var is not None
-        and norm.running_var.dtype == torch.float32
-        and _fast(x, conv.weight)
-        and x.is_contiguous(memory_format=torch.channels_last)
-    )
+    return plain and _known(norm) and _fast(x, conv.weight) and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _known(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
+    """Whether the statistics are those that were learned, and not the batch's own."""
+    return not norm.training and norm.running_var is not None and norm.running_var.dtype == torch.float32
 
 
 def _beside(plus: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:

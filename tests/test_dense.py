@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from perception import dense
+from perception.sparse import BatchNorm
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +53,7 @@ def test_convolutions_of_one_cell_are_torchs(layout: torch.memory_format, make: 
 
 def randomise(model: nn.Module) -> None:
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             nn.init.normal_(module.running_mean)  # type: ignore[arg-type]
             if module.affine:
                 nn.init.normal_(module.weight)
@@ -80,6 +81,23 @@ def test_layers_in_one_pass_are_torchs(layout: torch.memory_format) -> None:
         torch.testing.assert_close(layers.train()(x), plain.train()(x))
     assert list(layers.state_dict()) == list(plain.state_dict())
     assert torch.equal(layers.eval()(x.requires_grad_()), plain(x))
+
+
+@pytest.mark.parametrize("shape", [(300, 20), (40, 6, 20), (1, 20), (0, 20), (0, 5, 20)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_products_and_norms_in_one_pass_are_torchs(shape: tuple[int, ...], bias: bool) -> None:
+    layer, norm = dense.Linear(20, 12, bias=bias), BatchNorm(12).eval()
+    randomise(norm)
+    x = torch.randn(shape)
+    wanted = norm(layer(x).flatten(0, -2)).view(*shape[:-1], 12)
+    with torch.inference_mode():
+        for rectify in (True, False):
+            found = dense.linear_norm(x, layer, norm, rectify)
+            torch.testing.assert_close(found, wanted.relu() if rectify else wanted, atol=1e-5, rtol=1e-5)
+        if x.ndim == 2:
+            layers = dense.Layers(layer, norm, nn.ReLU(), nn.Dropout(0.5), dense.Linear(12, 3)).eval()
+            torch.testing.assert_close(layers(x), layers[4](wanted.relu()), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(dense.linear_norm(x, layer, norm), wanted.relu())
 
 
 @pytest.mark.parametrize("rectify", [True, False])

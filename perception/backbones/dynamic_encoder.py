@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.backbones.voxel_encoders import voxel_centres
-from perception.dense import Linear
+from perception.dense import Linear, linear_norm
 from perception.sparse import BatchNorm, DynamicVoxels, VoxelGrid
 from perception.sparse.scatter import gather_rows, scatter_max, scatter_mean
 
@@ -23,7 +23,7 @@ class PointLayer(nn.Module):
 
     def forward(self, values: Tensor, voxel: Tensor, number: int) -> tuple[Tensor, Tensor]:
         """Points (N, C) and their voxel's row (N,) -> points (N, outputs) and voxels (number, outputs)."""
-        values = self.norm(self.linear(values)).relu()
+        values = linear_norm(values, self.linear, self.norm)
         return values, scatter_max(values, voxel, number)
 
 

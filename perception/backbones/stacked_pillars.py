@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.backbones.voxel_encoders import voxel_centres
-from perception.dense import Linear
+from perception.dense import Linear, linear_norm
 from perception.sparse import BatchNorm, HardVoxels, VoxelGrid
 
 
@@ -21,8 +21,7 @@ class SlotLayer(nn.Module):
         self.norm = BatchNorm(outputs, eps=1e-3, momentum=0.01)
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
-        values = self.linear(values)
-        values = self.norm(values.flatten(0, 1)).view_as(values).relu()
+        values = linear_norm(values, self.linear, self.norm)
         return values, values.max(1).values if len(values) else values.new_zeros((0, values.shape[-1]))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from perception.dense import Linear
+from perception.dense import Linear, linear_norm
 from perception.sparse import BatchNorm, DynamicVoxels, HardVoxels, VoxelGrid
 from perception.sparse.scatter import scatter_max, scatter_mean
 
@@ -36,8 +36,7 @@ class PillarEncoder(nn.Module):
         centre = voxel_centres(voxels.coordinates, self.grid, points.dtype)
         filled = torch.arange(points.shape[1], device=points.device) < counts[:, None]
         values = torch.cat([points, points[..., :3] - mean[:, None], points[..., :3] - centre[:, None]], -1)
-        values = self.linear(values * filled[..., None])
-        values = self.norm(values.flatten(0, 1)).view_as(values).relu()
+        values = linear_norm(values * filled[..., None], self.linear, self.norm)
         return values.max(1).values if len(values) else values.new_zeros((0, values.shape[-1]))
 
 
@@ -59,8 +58,8 @@ class DynamicPillarEncoder(nn.Module):
         xyz, voxel, number = voxels.points[:, :3], voxels.voxel, len(voxels.coordinates)
         offset = xyz - scatter_mean(xyz, voxel, number)[voxel]
         planar = xyz[:, :2] - voxel_centres(voxels.coordinates, self.grid, xyz.dtype)[voxel, :2]
-        values = self.linear(torch.cat([voxels.points[:, 2:], offset, planar], 1))
-        pillars = scatter_max(self.norm(values).relu(), voxel, number)
+        values = linear_norm(torch.cat([voxels.points[:, 2:], offset, planar], 1), self.linear, self.norm)
+        pillars = scatter_max(values, voxel, number)
         count = torch.bincount(voxel, minlength=number).to(pillars.dtype)
         return torch.cat([pillars, count.log1p()[:, None]], 1)
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from perception.config import config
-from perception.dense import Linear
+from perception.dense import Layers, Linear
 from perception.keypoints import KeypointTargets
 from perception.losses.keypoints import visibility_levels
 from perception.sparse import BatchNorm, HardVoxels
@@ -231,4 +231,4 @@ def _layers(inputs: int, widths: tuple[int, ...]) -> nn.Sequential:
     for width in widths:
         made += [Linear(inputs, width, bias=False), BatchNorm(width), nn.ReLU()]
         inputs = width
-    return nn.Sequential(*made)
+    return Layers(*made)

@@ -93,7 +93,7 @@ class TransFusionHead(nn.Module):
         self.decoder = QueryDecoder(width, config.heads, config.feedforward, config.dropout)
         self.branches = nn.ModuleDict(
             {
-                name: nn.Sequential(Linear(width, 64, bias=config.bias), BatchNorm(64), nn.ReLU(), Linear(64, outputs))
+                name: Layers(Linear(width, 64, bias=config.bias), BatchNorm(64), nn.ReLU(), Linear(64, outputs))
                 for name, outputs in {**BRANCHES, **({"overlap": 1} if config.overlap else {}), "score": number}.items()
             }
         )

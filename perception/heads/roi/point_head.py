@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from perception.dense import Linear
+from perception.dense import Layers, Linear
 from perception.geometry import box_of_points
 from perception.losses.focal import sigmoid_focal
 from perception.points import PointBatch
@@ -23,7 +23,7 @@ class PointHead(nn.Module):
         for width in widths:
             layers += [Linear(inputs, width, bias=False), BatchNorm(width), nn.ReLU()]
             inputs = width
-        self.layers = nn.Sequential(*layers, Linear(inputs, 1))
+        self.layers = Layers(*layers, Linear(inputs, 1))
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(features)[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from perception.config import config
-from perception.dense import Linear
+from perception.dense import Layers, Linear
 from perception.sparse import BatchNorm
 
 
@@ -50,4 +50,4 @@ def _connected(inputs: int, widths: tuple[int, ...], dropout: float) -> tuple[nn
         nn.init.xavier_normal_(linear.weight)
         layers += [linear, BatchNorm(width), nn.ReLU()]
         inputs = width
-    return nn.Sequential(*layers), inputs
+    return Layers(*layers), inputs

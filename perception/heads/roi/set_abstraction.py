@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from perception.config import config
-from perception.dense import Linear
+from perception.dense import Layers, Linear
 from perception.heads.roi.aggregation import Aggregation, Ball
 from perception.heads.roi.farthest_points import farthest_points
 from perception.heads.roi.voxel_pool import voxel_centres
@@ -56,7 +56,7 @@ class SetAbstraction(nn.Module):
         voxels = sum(ball.widths[1] for part in stages for ball in part.balls)
         self.gathered = map_channels + self.raw.channels + voxels
         self.channels = width
-        self.fusion = nn.Sequential(Linear(self.gathered, width, bias=False), BatchNorm(width), nn.ReLU())
+        self.fusion = Layers(Linear(self.gathered, width, bias=False), BatchNorm(width), nn.ReLU())
 
     def forward(
         self,
