@@ -2,7 +2,7 @@
 
 >>> import perception
 >>> cloud = perception.read_points("scan.bin")
->>> model = perception.load("pointpillars-small")
+>>> model = perception.load("centerpoint-small")
 >>> (found,) = perception.perceive(model, [cloud])
 """
 

@@ -31,7 +31,7 @@ from perception.view.birds_eye import birds_eye
 from perception.view.perspective import perspective
 from perception.view.report import Chapter, write_report
 
-MODEL = "pointpillars-small"
+MODEL = "centerpoint-small"
 CHAPTERS: tuple[Callable[[], Chapter], ...] = (people, trees, flow, places)
 SAMPLE = "street_000"
 

@@ -25,7 +25,7 @@ from perception.pipeline import perceive
 from perception.results import Detections
 from perception.view.birds_eye import birds_eye
 
-DEFAULT_MODEL = "pointpillars-small"
+DEFAULT_MODEL = "centerpoint-small"
 EXAMPLES = """
 examples:
   perception detect scan.bin --out results
