@@ -17,16 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Below so many multiplications, or rows, oneDNN's way to its kernel takes longer than the product.
-_WORTH_IT = 1_500_000
-_ROWS = 8
+_WORTH_IT = 2_000_000
+# oneDNN keeps a kernel, and memory of the size of its operands, for every shape it meets, and rows of points change
+# from cloud to cloud: gigabytes after some thousand clouds. In pieces of these rows there are four shapes a layer.
+_PIECES = (4096, 1024, 256, 64)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``: x (..., C_in), weight (C_out, C_in), bias (C_out,) -> (..., C_out)."""
-    if not _fast(x, weight) or x.numel() * len(weight) < _WORTH_IT or x.numel() < _ROWS * x.shape[-1]:
+    if _few(x, weight) or not _fast(x, weight):
         return F.linear(x, weight, bias)
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product
+    return _in_pieces(x, weight, bias, False)
 
 
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -90,15 +91,14 @@ class Layers(nn.Sequential):
 
 def linear_norm(x: Tensor, layer: nn.Linear, norm: nn.Module, rectify: bool = True) -> Tensor:
     """``norm(layer(x))`` of rows (..., C_in), then ReLU if ``rectify``."""
-    few = x.numel() < _ROWS * x.shape[-1] or x.numel() * len(layer.weight) < _WORTH_IT
-    if few or not isinstance(norm, nn.BatchNorm1d) or not _known(norm) or not _fast(x, layer.weight):
+    known = isinstance(norm, nn.BatchNorm1d) and _known(norm)
+    if not known or _few(x, layer.weight) or not _fast(x, layer.weight):
         y = layer(x)
         y = norm(y.flatten(0, -2)).view_as(y)
         return y.relu() if rectify else y
+    assert isinstance(norm, nn.BatchNorm1d)
     scale, shift = _scale_and_shift(norm, layer.bias)
-    kind = "relu" if rectify else "none"
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, layer.weight * scale[:, None], shift, kind, [], "")
-    return product
+    return _in_pieces(x, layer.weight * scale[:, None], shift, rectify)
 
 
 def conv_norm(
@@ -161,6 +161,24 @@ def _known(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
 
 def _beside(plus: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
     return isinstance(conv, nn.Conv2d) and plus.is_contiguous(memory_format=torch.channels_last)
+
+
+def _in_pieces(x: Tensor, weight: Tensor, bias: Tensor | None, rectify: bool) -> Tensor:
+    rows = x.reshape(-1, x.shape[-1])
+    product, kind, first = rows.new_empty((len(rows), len(weight))), "relu" if rectify else "none", 0
+    for piece in _PIECES:
+        for _ in range((len(rows) - first) // piece):
+            part = rows[first : first + piece]
+            product[first : first + piece] = torch.ops.mkldnn._linear_pointwise(part, weight, bias, kind, [], "")
+            first += piece
+    if first < len(rows):
+        rest = F.linear(rows[first:], weight, bias)
+        product[first:] = rest.relu_() if rectify else rest
+    return product.view(*x.shape[:-1], len(weight))
+
+
+def _few(x: Tensor, weight: Tensor) -> bool:
+    return x.numel() < _PIECES[-1] * x.shape[-1] or x.numel() * len(weight) < _WORTH_IT
 
 
 def _fast(x: Tensor, weight: Tensor) -> bool:

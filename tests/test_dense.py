@@ -19,7 +19,7 @@ from perception.sparse import BatchNorm
 @pytest.fixture(autouse=True)
 def _always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dense, "_WORTH_IT", 0)
-    monkeypatch.setattr(dense, "_ROWS", 0)
+    monkeypatch.setattr(dense, "_PIECES", (256, 32, 2))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -30,6 +30,23 @@ def test_linear_is_torchs(shape: tuple[int, ...], bias: bool) -> None:
     with torch.inference_mode():
         found = layer(x)
     torch.testing.assert_close(found, F.linear(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+
+
+def test_memory_does_not_grow_with_the_shapes_met() -> None:
+    program = """import torch
+from perception.dense import linear
+def held():
+    return int(open("/proc/self/statm").read().split()[1]) * 4 // 1024
+rows, weight = torch.randn(4000, 256), torch.randn(256, 256)
+with torch.inference_mode():
+    for number in range(600, 700):
+        linear(rows[:number], weight)
+    before = held()
+    for number in range(700, 1300):
+        linear(rows[:number], weight)
+print(held() - before)"""
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert int(found.stdout) < 100, "some 450 MB where every shape is a kernel of its own"
 
 
 def test_rows_and_weights_may_be_strided() -> None:
