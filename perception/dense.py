@@ -25,7 +25,7 @@ _PIECES = (4096, 1024, 256, 64)
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.linear``: x (..., C_in), weight (C_out, C_in), bias (C_out,) -> (..., C_out)."""
-    if _few(x, weight) or not _fast(x, weight):
+    if not _fast(x, weight) or _few(x, weight):
         return F.linear(x, weight, bias)
     return _in_pieces(x, weight, bias, False)
 
@@ -92,7 +92,7 @@ class Layers(nn.Sequential):
 def linear_norm(x: Tensor, layer: nn.Linear, norm: nn.Module, rectify: bool = True) -> Tensor:
     """``norm(layer(x))`` of rows (..., C_in), then ReLU if ``rectify``."""
     known = isinstance(norm, nn.BatchNorm1d) and _known(norm)
-    if not known or _few(x, layer.weight) or not _fast(x, layer.weight):
+    if not known or not _fast(x, layer.weight) or _few(x, layer.weight):
         y = layer(x)
         y = norm(y.flatten(0, -2)).view_as(y)
         return y.relu() if rectify else y
@@ -171,9 +171,10 @@ def _in_pieces(x: Tensor, weight: Tensor, bias: Tensor | None, rectify: bool) ->
             part = rows[first : first + piece]
             product[first : first + piece] = torch.ops.mkldnn._linear_pointwise(part, weight, bias, kind, [], "")
             first += piece
-    if first < len(rows):
-        rest = F.linear(rows[first:], weight, bias)
-        product[first:] = rest.relu_() if rectify else rest
+    if first < len(rows):  # filled up: a row is the same bits wherever it stands
+        rest = F.pad(rows[first:], (0, 0, 0, _PIECES[-1] - (len(rows) - first)))
+        rest = torch.ops.mkldnn._linear_pointwise(rest, weight, bias, kind, [], "")
+        product[first:] = rest[: len(rows) - first]
     return product.view(*x.shape[:-1], len(weight))
 
 
