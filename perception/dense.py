@@ -156,7 +156,9 @@ def _fusable(x: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm
 
 def _known(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
     """Whether the statistics are those that were learned, and not the batch's own."""
-    return not norm.training and norm.running_var is not None and norm.running_var.dtype == torch.float32
+    if norm.training or norm._forward_hooks:  # who listens to the norm wants it called
+        return False
+    return norm.running_var is not None and norm.running_var.dtype == torch.float32
 
 
 def _beside(plus: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
