@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -46,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"perception.commands.{name}_command")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        _refuse(commands.choices[options.command], unknown)
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
         return options.run(options)
@@ -60,6 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output went away (perception models | head)
         return 0
+
+
+def _refuse(command: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
+    """End as argparse does, by the command's own usage, and with the option that was meant."""
+    options = [name for action in command._actions for name in action.option_strings if name.startswith("--")]
+    mistyped = next((argument for argument in unknown if argument.startswith("--")), None)
+    close = difflib.get_close_matches(mistyped.partition("=")[0], options, n=1) if mistyped else []
+    command.error(f"unrecognized arguments: {' '.join(unknown)}" + (f"; did you mean {close[0]}?" if close else ""))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ _WORTH_IT = 2_000_000
 # oneDNN keeps a kernel, and memory of the size of its operands, for every shape it meets, and rows of points change
 # from cloud to cloud: gigabytes after some thousand clouds. In pieces of these rows there are four shapes a layer.
 _PIECES = (4096, 1024, 256, 64)
+# Stride, dilation and groups of a plain convolution.
+_ONE_STEP = ([1, 1], [1, 1], 1)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -33,11 +35,12 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``F.conv2d`` with a kernel of 1x1: x (B, C_in, H, W), weight (C_out, C_in, 1, 1) -> (B, C_out, H, W).
 
-    Fast for maps that lie channels-last in memory.
+    Fast for maps that lie channels-last in memory, where torch alone takes a product of matrices for it.
     """
     if not _fast(x, weight) or not x.is_contiguous(memory_format=torch.channels_last):
         return F.conv2d(x, weight, bias)
-    return linear(x.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+    answer: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, [0, 0], *_ONE_STEP, "none", [], "")
+    return answer
 
 
 class Linear(nn.Linear):
@@ -45,28 +48,6 @@ class Linear(nn.Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         return linear(input, self.weight, self.bias)
-
-
-class PointwiseConv(nn.Conv2d):
-    """``nn.Conv2d`` with a kernel of 1x1 by ``pointwise``."""
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, 1, bias=bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        return pointwise(input, self.weight, self.bias)
-
-
-class PointwiseTransposed(nn.ConvTranspose2d):
-    """``nn.ConvTranspose2d`` with a kernel of 1x1, the same as a convolution with the weight laid out the other way."""
-
-    def __init__(self, inputs: int, outputs: int, bias: bool = True) -> None:
-        super().__init__(inputs, outputs, 1, bias=bias)
-
-    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if _fast(input, self.weight):
-            return pointwise(input, self.weight.transpose(0, 1), self.bias)
-        return super().forward(input, output_size)
 
 
 class Layers(nn.Sequential):
@@ -91,7 +72,7 @@ class Layers(nn.Sequential):
 
 def linear_norm(x: Tensor, layer: nn.Linear, norm: nn.Module, rectify: bool = True) -> Tensor:
     """``norm(layer(x))`` of rows (..., C_in), then ReLU if ``rectify``."""
-    known = isinstance(norm, nn.BatchNorm1d) and _known(norm)
+    known = isinstance(norm, nn.BatchNorm1d) and _known(norm) and not _heard(layer)
     if not known or not _fast(x, layer.weight) or _few(x, layer.weight):
         y = layer(x)
         y = norm(y.flatten(0, -2)).view_as(y)
@@ -151,14 +132,19 @@ def _scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d, bias: Tensor | None)
 
 def _fusable(x: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> bool:
     plain = conv.groups == 1 and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
-    return plain and _known(norm) and _fast(x, conv.weight) and x.is_contiguous(memory_format=torch.channels_last)
+    known = plain and _known(norm) and not _heard(conv)
+    return known and _fast(x, conv.weight) and x.is_contiguous(memory_format=torch.channels_last)
 
 
 def _known(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> bool:
     """Whether the statistics are those that were learned, and not the batch's own."""
-    if norm.training or norm._forward_hooks:  # who listens to the norm wants it called
-        return False
-    return norm.running_var is not None and norm.running_var.dtype == torch.float32
+    learned = not norm.training and norm.running_var is not None and norm.running_var.dtype == torch.float32
+    return learned and not _heard(norm)
+
+
+def _heard(layer: nn.Module) -> bool:
+    """Whether somebody listens to the layer, and so wants it called by itself."""
+    return bool(layer._forward_hooks or layer._forward_pre_hooks)
 
 
 def _beside(plus: Tensor, conv: nn.Conv2d | nn.ConvTranspose2d) -> bool:
@@ -200,6 +186,6 @@ def _works() -> bool:
     x, weight = torch.ones(8, 16), torch.ones(4, 16)
     try:
         found = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
-    except (AttributeError, RuntimeError):  # an operator that torch does not promise to keep
+    except (AttributeError, RuntimeError, TypeError):  # an operator that torch does not promise to keep
         return False
     return bool((found == 16).all())

@@ -57,15 +57,14 @@ def test_rows_and_weights_may_be_strided() -> None:
 
 
 @pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
-@pytest.mark.parametrize("make", [dense.PointwiseConv, dense.PointwiseTransposed])
-def test_convolutions_of_one_cell_are_torchs(layout: torch.memory_format, make: type[nn.Conv2d]) -> None:
-    layer = make(32, 24).eval()
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolutions_of_one_cell_are_torchs(layout: torch.memory_format, bias: bool) -> None:
+    conv = nn.Conv2d(32, 24, 1, bias=bias)
     x = torch.randn(2, 32, 17, 9).contiguous(memory_format=layout)
-    wanted = F.conv_transpose2d if make is dense.PointwiseTransposed else F.conv2d
     with torch.inference_mode():
-        found = layer(x)
+        found = dense.pointwise(x, conv.weight, conv.bias)
     assert found.is_contiguous(memory_format=layout)
-    torch.testing.assert_close(found, wanted(x, layer.weight, layer.bias), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found, conv(x), atol=1e-5, rtol=1e-5)
 
 
 def randomise(model: nn.Module) -> None:
@@ -82,9 +81,9 @@ def randomise(model: nn.Module) -> None:
 def test_layers_in_one_pass_are_torchs(layout: torch.memory_format) -> None:
     made = [
         *(nn.Conv2d(16, 24, 3, 2, 1), nn.BatchNorm2d(24), nn.ReLU()),
-        *(dense.PointwiseConv(24, 32, bias=False), nn.BatchNorm2d(32)),
+        *(nn.Conv2d(24, 32, 1, bias=False), nn.BatchNorm2d(32)),
         *(nn.ConvTranspose2d(32, 20, 2, 2, bias=False), nn.BatchNorm2d(20, affine=False), nn.ReLU()),
-        *(dense.PointwiseTransposed(20, 8), nn.BatchNorm2d(8), nn.ReLU()),
+        *(nn.ConvTranspose2d(20, 8, 1), nn.BatchNorm2d(8), nn.ReLU()),
         nn.Conv2d(8, 5, 3, padding=1),
     ]
     randomise(nn.ModuleList(made))
@@ -145,14 +144,34 @@ def test_gradients_half_precision_and_compilers_get_torchs_own() -> None:
     assert "mkldnn" not in str(program.graph)
 
 
-def test_no_vector_extension_or_no_such_operator_means_torchs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lacking", ["vectors", "operator", "sense"])
+def test_without_vectors_or_operator_torch_does_it(lacking: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if lacking == "vectors":
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    else:
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+        changed = None if lacking == "operator" else lambda *_: torch.zeros(8, 4)
+        monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", changed)
     dense._works.cache_clear()
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     try:
         with torch.inference_mode():
             assert not dense._fast(torch.ones(4, 4), torch.ones(4, 4))
+            torch.testing.assert_close(dense.linear(torch.ones(64, 4), torch.ones(3, 4)), torch.full((64, 3), 4.0))
     finally:
         dense._works.cache_clear()
+
+
+def test_who_listens_hears() -> None:
+    conv, norm = nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)
+    layers = dense.Layers(conv, norm, nn.ReLU()).eval()
+    x = torch.randn(1, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    heard: list[nn.Module] = []
+    for part in (conv, norm):
+        handle = part.register_forward_hook(lambda layer, given, answer: heard.append(layer))
+        with torch.inference_mode():
+            layers(x)
+        handle.remove()
+    assert heard == [conv, norm]
 
 
 @pytest.mark.skipif(not Path("/sys/kernel/mm/transparent_hugepage/enabled").exists(), reason="no large pages here")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from perception.dense import Layers, PointwiseConv, PointwiseTransposed
+from perception.dense import Layers
+from perception.errors import PerceptionError
 from perception.sparse import SparseTensor
 
 
@@ -52,7 +53,7 @@ class BEVBackbone(nn.Module):
             for _ in range(depth):
                 block += _conv_norm_relu(nn.Conv2d(width, width, 3, 1, 1, bias=False))
             self.blocks.append(Layers(*block))
-            up = _resize(width, up_width, up_stride, conv_for_no_stride)
+            up = resample(width, up_width, up_stride, conv_for_no_stride)
             self.ups.append(Layers(*_conv_norm_relu(up)))
             inputs = width
 
@@ -68,15 +69,14 @@ def _all(volume: SparseTensor) -> Tensor:
     return torch.arange(volume.channels, device=volume.features.device)[None]
 
 
-def _resize(inputs: int, outputs: int, factor: float, conv_for_no_stride: bool) -> nn.Conv2d | nn.ConvTranspose2d:
-    if factor < 1 or (factor == 1 and conv_for_no_stride):
-        step = round(1 / factor)
-        if step == 1:
-            return PointwiseConv(inputs, outputs, bias=False)
-        return nn.Conv2d(inputs, outputs, step, step, bias=False)
-    if factor == 1:
-        return PointwiseTransposed(inputs, outputs, bias=False)
-    return nn.ConvTranspose2d(inputs, outputs, int(factor), int(factor), bias=False)
+def resample(inputs: int, outputs: int, factor: float, conv: bool = False) -> nn.Conv2d | nn.ConvTranspose2d:
+    """A layer without bias that makes a map ``factor`` times as large; by 1 it is transposed unless ``conv``."""
+    step = round(factor if factor >= 1 else 1 / factor)
+    if abs((factor if factor >= 1 else 1 / factor) - step) > 1e-6:
+        raise PerceptionError(f"an up stride of {factor}", "a whole number, or one over a whole number")
+    if factor > 1 or (factor == 1 and not conv):
+        return nn.ConvTranspose2d(inputs, outputs, step, step, bias=False)
+    return nn.Conv2d(inputs, outputs, step, step, bias=False)
 
 
 def _conv_norm_relu(conv: nn.Conv2d | nn.ConvTranspose2d) -> list[nn.Module]:

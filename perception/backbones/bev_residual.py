@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from perception.dense import Layers, PointwiseConv, PointwiseTransposed, conv_norm
-from perception.errors import PerceptionError
+from perception.backbones.bev import resample
+from perception.dense import Layers, conv_norm
 
 
 class ResidualBlock2D(nn.Module):
@@ -23,7 +23,7 @@ class ResidualBlock2D(nn.Module):
         self.norm1 = _norm(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
         self.norm2 = _norm(outputs)
-        self.shortcut = Layers(_pointwise(inputs, outputs, stride), _norm(outputs)) if shortcut else None
+        self.shortcut = Layers(nn.Conv2d(inputs, outputs, 1, stride, bias=False), _norm(outputs)) if shortcut else None
 
     def forward(self, x: Tensor) -> Tensor:
         same = x if self.shortcut is None else self.shortcut(x)
@@ -52,7 +52,7 @@ class BEVResBackbone(nn.Module):
         for depth, stride, width, up_stride, up_width in zip(layers, strides, filters, up_strides, up_filters):
             further = [ResidualBlock2D(width, width) for _ in range(depth)]
             self.blocks.append(nn.Sequential(ResidualBlock2D(inputs, width, stride, shortcut=True), *further))
-            self.ups.append(Layers(_resample(width, up_width, up_stride), _norm(up_width), nn.ReLU()))
+            self.ups.append(Layers(resample(width, up_width, up_stride), _norm(up_width), nn.ReLU()))
             inputs = width
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,22 +63,5 @@ class BEVResBackbone(nn.Module):
         return torch.cat(joined, 1)
 
 
-def _pointwise(inputs: int, outputs: int, stride: int) -> nn.Conv2d:
-    if stride == 1:
-        return PointwiseConv(inputs, outputs, bias=False)
-    return nn.Conv2d(inputs, outputs, 1, stride, bias=False)
-
-
 def _norm(channels: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
-
-
-def _resample(inputs: int, outputs: int, stride: float) -> nn.Module:
-    step = round(stride if stride >= 1 else 1 / stride)
-    if step < 1 or abs((stride if stride >= 1 else 1 / stride) - step) > 1e-6:
-        raise PerceptionError(f"an up stride of {stride}", "a whole number, or one over a whole number")
-    if step == 1:
-        return PointwiseTransposed(inputs, outputs, bias=False)
-    if stride > 1:
-        return nn.ConvTranspose2d(inputs, outputs, step, step, bias=False)
-    return nn.Conv2d(inputs, outputs, step, step, bias=False)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from perception.dense import PointwiseConv
+from perception.dense import pointwise
 
 
 class ConvNormGELU(nn.Module):
@@ -32,14 +32,17 @@ class UpsampleSkip(nn.Module):
 
     def __init__(self, coarse: int, fine: int, outputs: int) -> None:
         super().__init__()
-        self.reduce = PointwiseConv(coarse, outputs)
-        self.skip = PointwiseConv(fine, outputs)
+        self.reduce = nn.Conv2d(coarse, outputs, 1)
+        self.skip = nn.Conv2d(fine, outputs, 1)
         self.first = nn.Conv2d(2 * outputs, outputs, 3, padding=1)
         self.second = nn.Conv2d(outputs, outputs, 3, padding=1)
 
     def forward(self, coarse: Tensor, fine: Tensor) -> Tensor:
-        raised = interpolate(self.reduce(coarse), size=fine.shape[2:], mode="bilinear", align_corners=False)
-        return self.second(self.first(torch.cat([raised, self.skip(fine)], 1)))
+        reduced, skipped = (
+            pointwise(x, conv.weight, conv.bias) for x, conv in ((coarse, self.reduce), (fine, self.skip))
+        )
+        raised = interpolate(reduced, size=fine.shape[2:], mode="bilinear", align_corners=False)
+        return self.second(self.first(torch.cat([raised, skipped], 1)))
 
 
 class DenseFlowUNet(nn.Module):

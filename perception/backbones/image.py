@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from perception.backbones.cells import lowest_corners
 from perception.camera import CameraView
-from perception.dense import Layers, PointwiseConv, conv_norm
+from perception.dense import Layers, conv_norm
 from perception.sparse import Sites, VoxelGrid
 from perception.sparse.scatter import gather_rows
 
@@ -24,12 +24,12 @@ class Bottleneck(nn.Module):
 
     def __init__(self, inputs: int, width: int, outputs: int) -> None:
         super().__init__()
-        self.conv1, self.bn1 = PointwiseConv(inputs, width, bias=False), nn.BatchNorm2d(width)
+        self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
         self.conv2, self.bn2 = nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        self.conv3, self.bn3 = PointwiseConv(width, outputs, bias=False), nn.BatchNorm2d(outputs)
+        self.conv3, self.bn3 = nn.Conv2d(width, outputs, 1, bias=False), nn.BatchNorm2d(outputs)
         self.downsample: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.downsample = Layers(PointwiseConv(inputs, outputs, bias=False), nn.BatchNorm2d(outputs))
+            self.downsample = Layers(nn.Conv2d(inputs, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         y = conv_norm(conv_norm(x, self.conv1, self.bn1), self.conv2, self.bn2)
@@ -86,7 +86,7 @@ class ImageBranch(nn.Module):
         super().__init__()
         self.grid, self.channels = grid, channels
         self.encoder = ImageEncoder()
-        self.reduce = Layers(PointwiseConv(256, channels, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
+        self.reduce = Layers(nn.Conv2d(256, channels, 1, bias=False), nn.BatchNorm2d(channels), nn.ReLU())
 
     def forward(self, views: Sequence[CameraView | None]) -> ImageFeatures:
         """Images of one size are one batch; published code pads all to the largest, which blurs their borders."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from perception.compiled import compiled
-from perception.sparse.engines.pages import empty
 from perception.threads import fair, run_shares
 
 _WORTH_A_THREAD = 2**18
@@ -19,7 +18,7 @@ def join(below: Tensor, level: Tensor, branch: Tensor) -> Tensor:
     """``below`` beside the end of a residual block, relu(level + branch), all (N, C): (N, 2 C)."""
     if not _compiled(below, level, branch):
         return plain_join(below, level, branch)
-    joined = empty((len(below), 2 * below.shape[1]))
+    joined = torch.empty((len(below), 2 * below.shape[1]))
     _run(_join, len(below), below.shape[1], below.numpy(), level.numpy(), branch.numpy(), joined.numpy())
     return joined
 

@@ -119,7 +119,22 @@ def test_what_the_demo_shows_is_right() -> None:
     assert "19 trees found of 19" in trees().text
     text = flow().text
     assert float(text.split("move are ")[1].split(" cm")[0]) < 5
-    found, of = map(int, re.match(r"(\d+) of (\d+) scans", places().text).groups())  # type: ignore[union-attr]
+    found, of = _two_numbers(r"(\d+) of (\d+) scans", places().text)
     assert (of, found >= 8) == (16, True)
-    number, there = map(int, re.match(r"(\d+) people found of (\d+)", people().text).groups())  # type: ignore[union-attr]
-    assert (there, number >= 11) == (14, True)
+    found, of = _two_numbers(r"(\d+) people found of (\d+)", people().text)
+    assert (of, found >= 11) == (14, True)
+
+
+def _two_numbers(pattern: str, text: str) -> tuple[int, int]:
+    found = re.match(pattern, text)
+    assert found, text
+    return int(found[1]), int(found[2])
+
+
+def test_a_mistyped_option_meets_the_one_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["detect", "cloud.bin", "--out", "x", "--modle", "second"])
+    told = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert "usage: perception detect" in told
+    assert "--modle second; did you mean --model?" in told

@@ -14,7 +14,6 @@ from torch import Tensor
 from perception.sparse.engines.cpu_kernels import multiply, outer, pack, padded
 from perception.sparse.engines.cpu_tiles import ROWS
 from perception.sparse.engines.gradients import Loops, differentiable
-from perception.sparse.engines.pages import empty
 from perception.sparse.pairs import ROWS_A_BLOCK, BlockedPairs
 from perception.sparse.table import NeighbourTable
 from perception.threads import fair, run_shares
@@ -82,7 +81,7 @@ def _product(
     start = np.zeros(width, kind)
     if shift is not None:
         start[:columns] = as_array(shift)
-    target = empty((outputs + 1, width), torch.from_numpy(source).dtype)
+    target = torch.empty((outputs + 1, width), dtype=torch.from_numpy(source).dtype)
     target[outputs] = 0
     y = target.numpy()
     work = pairs.work * (depth * width)
