@@ -168,15 +168,25 @@ def test_silence_and_a_peer_that_is_killed_and_comes_back(node: Process, observe
 
 
 def test_memory_does_not_grow(node: Process, observer: Observer, folder: Path) -> None:
-    _memory(node, observer, folder, seconds=6)
+    """A leak grows in every round; what a young process keeps for the first time (an arena, a large page) in one."""
+    rounds: list[list[int]] = []
+    while len(rounds) < 3 and (not rounds or _growth(rounds[-1]) >= 8 * 2**20):
+        rounds.append(_memory(node, observer, folder, seconds=6))
+    assert _growth(rounds[-1]) < 8 * 2**20, [[round(s / 2**20) for s in samples] for samples in rounds]
 
 
 @pytest.mark.slow
 def test_memory_does_not_grow_in_ten_minutes(node: Process, observer: Observer, folder: Path) -> None:
-    _memory(node, observer, folder, seconds=600)
+    samples = _memory(node, observer, folder, seconds=600)
+    assert _growth(samples) < 8 * 2**20, [round(s / 2**20) for s in samples]
 
 
-def _memory(node: Process, observer: Observer, folder: Path, seconds: float) -> None:
+def _growth(samples: list[int]) -> int:
+    return min(samples[-5:]) - min(samples[:5])  # in between it holds a cloud or two
+
+
+def _memory(node: Process, observer: Observer, folder: Path, seconds: float) -> list[int]:
+    """Ten samples of the node's bytes over three quarters of ``seconds``, at 20 clouds a second."""
     peer = player(folder, "a", [SAMPLE], 20)
     observer.wait(lambda: len(observer.results) > 10, 30, "results", node)
     observer.spin(seconds / 4)
@@ -187,8 +197,7 @@ def _memory(node: Process, observer: Observer, folder: Path, seconds: float) -> 
         assert observer.results
         samples.append(node.memory())
     peer.stop()
-    growth = min(samples[-5:]) - min(samples[:5])  # in between it holds a cloud or two
-    assert growth < 8 * 2**20, f"{growth / 2**20:.1f} MiB in {seconds} s: {[round(s / 2**20) for s in samples]}"
+    return samples
 
 
 def test_a_model_that_does_not_exist(spare: Process, manager: Observer) -> None:
